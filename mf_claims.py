@@ -93,18 +93,19 @@ class Claim:
         if agrees != (self.verdict == "reproduced"):
             raise ClaimError(
                 f"claim {self.name}: computed {self.show(value)} {'agrees with' if agrees else 'differs from'} the "
-                f"reported {self.show(self.reported)}, so that the verdict can't be {self.verdict}"
+                f"reported {self.show_reported()}, so that the verdict can't be {self.verdict}"
             )
 
     def show(self, value):
-        """The value as text, with the decimals that the tolerance warrants."""
-        if isinstance(value, list):
-            return "[" + ", ".join(self.show(v) for v in value) + "]"
-        decimals = max(0, round(-math.log10(self.tolerance))) if self.tolerance else 0
-        return f"{value:,.{decimals}f}"
+        """A computed value as text, with the decimals that the tolerance warrants."""
+        return _text(value, max(0, round(-math.log10(self.tolerance))) if self.tolerance else 0)
+
+    def show_reported(self):
+        """The reported value as text, with the report's four decimals; empty for a sentence."""
+        return "" if self.reported is None else _text(self.reported, 0 if self.tolerance == 0 else 4)
 
     def _parts(self, value):
-        reported = "the sentence" if self.reported is None else self.show(self.reported)
+        reported = self.show_reported() or "the sentence"
         recomputed = "not computed here" if value is None else f"{self.relation or ''} {self.show(value)}".strip()
         return reported, recomputed
 
@@ -115,10 +116,16 @@ class Claim:
     def _html(self, value):
         reported, recomputed = self._parts(value)
         return (
-            f'<div class="claim"><strong>{VERDICTS[self.verdict]} {html.escape(self.verdict)}</strong>: '
+            f'<div class="claim" id="claim-{self.name}"><strong>{VERDICTS[self.verdict]} {html.escape(self.verdict)}</strong>: '
             f"{html.escape(self.what)}. Reported {reported}, recomputed {recomputed}. "
             f"<em>{html.escape(self.why)}</em></div>"
         )
+
+
+def _text(value, decimals):
+    if isinstance(value, list):
+        return "[" + ", ".join(_text(v, decimals) for v in value) + "]"
+    return f"{value:,.{decimals}f}"
 
 
 def _distance(name, value, other):
@@ -148,10 +155,9 @@ def scoreboard(notebooks=HERE / "notebooks"):
     rows = []
     for name, entry in claims.items():
         notebook, cell, recomputed = places[name][0]
-        reported = "" if entry.reported is None else entry.show(entry.reported)
         recomputed = f"{entry.relation or ''} {recomputed or 'not computed'}".strip()
         rows.append(
-            {"section": entry.section, "statement": entry.what, "reported": reported, "recomputed": recomputed,
+            {"section": entry.section, "statement": entry.what, "reported": entry.show_reported(), "recomputed": recomputed,
              "verdict": entry.verdict, "name": name, "notebook": notebook, "cell": cell}
         )  # fmt: skip
     return rows
@@ -168,7 +174,7 @@ def markdown_table(rows):
 
 
 def main():
-    rows = scoreboard(*sys.argv[1:])
+    rows = scoreboard()
     columns = ["section", "statement", "reported", "recomputed", "verdict"]
     table = [columns, *([row[column] for column in columns] for row in rows)]
     table = [[cell if len(cell) <= 76 else cell[:73] + "..." for cell in row] for row in table]

@@ -148,7 +148,7 @@ def _shrunk_means(values, group, size, damping):
 
 def _sgd(A, M, rank, num_epochs, lr, weight_decay, init, generator, callback):
     _check_observed(A, M)
-    num_epochs, lr, w = _settings(num_epochs, lr, weight_decay, A)
+    num_epochs, lr, w = _settings(num_epochs, lr, weight_decay, callback, A)
     U, V = _start(A, rank, init, generator)
     u, v = U.numpy(), V.numpy()
     # The observed entries, row after row: those of row i are start[i] to start[i + 1].
@@ -190,7 +190,7 @@ def _sgd_rows(start, cols, entries, U, V, lr, w, first, last, num_epochs):
 
 def _gd(A, M, rank, num_epochs, lr, weight_decay, init, generator, callback):
     _check_observed(A, M)
-    num_epochs, lr, w = _settings(num_epochs, lr, weight_decay, A)
+    num_epochs, lr, w = _settings(num_epochs, lr, weight_decay, callback, A)
     U, V = _start(A, rank, init, generator)
     a, mask, u = A.numpy(), M.numpy(), U.numpy()
     vt = V.T.contiguous().clone().numpy()  # rank x n, so that the inner loops run along memory
@@ -356,8 +356,10 @@ def _check_observed(A, M):
         )
 
 
-def _settings(num_epochs, lr, weight_decay, A):
+def _settings(num_epochs, lr, weight_decay, callback, A):
     """lr and weight_decay come back as scalars of A's dtype, so that the compiled loops compute in it."""
+    if not (callback is None or callable(callback)):
+        raise TypeError(f"callback is {callback!r:.60}; it needs to be a function of epoch, U and V, or None")
     num_epochs = _integer("num_epochs", num_epochs, at_least=0)
     lr = _number("lr", lr, above=0)
     weight_decay = _number("weight_decay", weight_decay, at_least=0)
@@ -369,7 +371,7 @@ def _start(A, rank, init, generator):
     rank = _integer("rank", rank, at_least=1)
     if init is not None:
         if not (isinstance(init, tuple | list) and len(init) == 2):
-            raise TypeError(f"init is {init!r:.60}; it needs to be a pair of tensors (U0, V0)")
+            raise TypeError(f"init is a {type(init).__name__}; it needs to be a pair of tensors (U0, V0)")
         return tuple(_copy(X) for X in _factors(*init, "init[0]", "init[1]", A, rank))
     if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(f"generator is a {type(generator).__name__}; it needs to be a torch.Generator or None")

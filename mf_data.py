@@ -166,7 +166,7 @@ def _course(folder):
         raise ValueError(f"{ratings_file} does not hold a two-dimensional float tensor; get the course's file again")
     if not ((A == 0) | ((A >= 1) & (A <= 5))).all():
         raise ValueError(f"{ratings_file} has values other than 0 (not rated) and ratings from 1 to 5")
-    titles = _csv(titles_file, ["movie", "name"])
+    titles = _csv(titles_file, integers=["movie"], texts=["name"])
     if sorted(titles["movie"]) != list(range(len(A))):
         raise ValueError(f"{titles_file} needs one line for each of the {len(A)} movies of {ratings_file.name}, 0 on")
     return Ratings(
@@ -180,10 +180,12 @@ def _course(folder):
 
 def _movielens(folder):
     file = folder / "ratings.csv"
-    table = _csv(file, ["userId", "movieId", "rating"])
-    movies = _csv(folder / "movies.csv", ["movieId", "title", "genres"]).set_index("movieId").sort_index()
+    table = _csv(file, integers=["userId", "movieId"], numbers=["rating"])
+    movies = _csv(folder / "movies.csv", integers=["movieId"], texts=["title", "genres"]).set_index("movieId")
     if not table["rating"].between(0.5, 5).all():
         raise ValueError(f"{file} has ratings outside 0.5 to 5, on line {_line(~table['rating'].between(0.5, 5))}")
+    if movies.index.has_duplicates:
+        raise ValueError(f"{folder / 'movies.csv'} has a second line for one movie, line {_line(movies.index.duplicated())}")
     if (repeated := table.duplicated(["userId", "movieId"])).any():
         raise ValueError(f"{file} has a second rating of one movie by one user, on line {_line(repeated)}")
     if not (known := table["movieId"].isin(movies.index)).all():
@@ -213,9 +215,12 @@ def _existing(file):
     return file
 
 
-def _csv(file, columns):
+def _csv(file, integers, numbers=(), texts=()):
+    """These columns of a CSV file in UTF-8 with a header, of these kinds, none empty."""
+    columns = [*integers, *numbers, *texts]
     try:
-        table = pd.read_csv(_existing(file))
+        # Only an empty field is missing: pandas would take a movie called "None" or "NA" for one too.
+        table = pd.read_csv(_existing(file), dtype=str, keep_default_na=False, na_values=[""])
     except (ValueError, pd.errors.ParserError) as error:
         raise ValueError(f"{file} is not a CSV file in UTF-8: {error}") from error
     if missing := [column for column in columns if column not in table]:
@@ -223,6 +228,13 @@ def _csv(file, columns):
     table = table[columns]
     if (empty := table.isna().any(axis=1)).any():
         raise ValueError(f"{file} has an empty field on line {_line(empty)}")
+    for column in [*integers, *numbers]:
+        values = pd.to_numeric(table[column], errors="coerce")
+        wrong = values.isna() | (values % 1 != 0 if column in integers else False)
+        if wrong.any():
+            kind = "a whole number" if column in integers else "a number"
+            raise ValueError(f"{file} has {table[column][wrong].iloc[0]!r:.40} on line {_line(wrong)}: {column} needs {kind}")
+        table = table.assign(**{column: values.astype("int64" if column in integers else "float64")})
     return table
 
 

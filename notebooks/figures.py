@@ -1,7 +1,8 @@
-"""The one style for all figures, and showing a figure with a text for those who can't see it."""
+"""The one style for all figures; showing a figure with a text for those who can't see it; sliders that redraw one."""
 
 import matplotlib.pyplot as plt
-from IPython.display import display
+from IPython.display import Markdown, display
+from ipywidgets import Button, HBox, VBox
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 # One meaning, one colour, in all notebooks (Okabe & Ito's colours, told apart by the colour-blind).
@@ -32,3 +33,36 @@ def show(fig, alt):
     """Show the figure, once, with the text that stands for it where it can't be seen."""
     display(fig, metadata={"image/png": {"alt": alt}})
     plt.close(fig)
+
+
+def explore(draw, **sliders):
+    """Show the sliders and what draw makes of their values, anew whenever one moves; and a button to reset them.
+
+    draw(name=value, ...) returns a figure and its text for `show`, or Markdown text alone. A run that diverges shows
+    its message. (Not ipywidgets' interact: it shows through an Output widget, on which nbclient at times hangs.)
+    """
+    reset = Button(description="reset", tooltip="set all sliders to where they were at first")
+    display(VBox([*sliders.values(), HBox([reset])]))
+    place = display(Markdown(""), display_id=True)
+    first = {name: slider.value for name, slider in sliders.items()}
+
+    def redraw(_=None):
+        try:
+            shown = draw(**{name: slider.value for name, slider in sliders.items()})
+        except FloatingPointError as message:
+            shown = f"**Stopped:** {message}"
+        if isinstance(shown, str):
+            place.update(Markdown(shown))
+        else:
+            fig, alt = shown
+            place.update(fig, metadata={"image/png": {"alt": alt}})
+            plt.close(fig)
+
+    def set_all(_):
+        for name, slider in sliders.items():
+            slider.value = first[name]
+
+    for slider in sliders.values():
+        slider.observe(redraw, "value")
+    reset.on_click(set_all)
+    redraw()

@@ -4,9 +4,8 @@ python refresh.py [NOTEBOOK ...]    all notebooks of this folder if none is name
 """
 
 import os
-import re
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -28,7 +27,7 @@ def refresh(path):
 
 
 def normalise(notebook):
-    """Drop what changes from run to run: times, widget views (dead without a kernel), ids drawn at random."""
+    """Drop what changes from run to run: times, and the widgets, which are dead without a kernel anyway."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -39,22 +38,11 @@ def normalise(notebook):
         if cell.cell_type == "code":
             if "nbval-ignore-output" in cell.metadata.get("tags", []):
                 cell.outputs = []
-            for output in cell.outputs:
-                for kind, text in output.get("data", {}).items():
-                    if kind == "text/html":
-                        output.data[kind] = renumber(text)
-
-
-def renumber(text):
-    """Ids of 32 hexadecimal digits, in the order of their first appearance."""
-    seen = {}
-    return re.sub(r"\b[0-9a-f]{32}\b", lambda match: seen.setdefault(match[0], f"{len(seen):032x}"), text)
 
 
 def main():
-    os.environ["PYTHONHASHSEED"] = "0"
     paths = [Path(name).resolve() for name in sys.argv[1:]] or sorted(HERE.glob("*.ipynb"))
-    with ThreadPoolExecutor(2) as pool:
+    with ProcessPoolExecutor(2) as pool:
         for name in pool.map(refresh, paths):
             print("refreshed", name)
 

@@ -1,0 +1,120 @@
+"""The ledger, and that the check of a claim can fail."""
+
+import json
+
+import pytest
+import torch
+
+import mf_claims
+from mf_claims import MIME, Claim, ClaimError, claim, ledger, scoreboard
+
+FIGURE = dict(section="2.1", words="w", what="x", tolerance=0.01, reason="r", why="y")
+REPRODUCED = Claim("a", FIGURE | dict(reported=0.5, recomputed=0.5, verdict="reproduced"))
+REFUTED = Claim("b", FIGURE | dict(reported=0.9, recomputed=0.5, verdict="refuted"))
+BOUND = Claim("c", FIGURE | dict(reported=66.0, recomputed=40.0, tolerance=0.0, relation="at most", verdict="refuted"))
+COURSE = Claim("d", FIGURE | dict(reported=3.4, recomputed=3.4, verdict="needs the course's data"))
+MATRIX = Claim("e", FIGURE | dict(reported=[[1.0, 2.0]], recomputed=[[1.0, 2.0]], verdict="reproduced"))
+
+
+def test_a_value_within_the_tolerance_passes_and_is_shown(capsys):
+    for entry, value in [(REPRODUCED, 0.505), (REFUTED, torch.tensor(0.5)), (BOUND, 40), (MATRIX, torch.tensor([[1.0, 2.0]]))]:
+        entry.check(value)
+        assert entry.verdict in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        (REPRODUCED, 0.52),
+        (REPRODUCED, float("nan")),
+        (REPRODUCED, None),
+        (REFUTED, 0.9),
+        (REFUTED, 0),
+        (BOUND, 41),
+        (COURSE, 3.6),
+        (MATRIX, [[1.0, 2.02]]),
+        (MATRIX, [[1.0, float("nan")]]),
+        (MATRIX, [[1.0, 2.0, 3.0]]),
+        (MATRIX, 1.0),
+    ],
+)
+def test_a_value_off_the_ledger_is_refused(entry, value):
+    with pytest.raises(ClaimError, match=f"claim {entry.name}"):
+        entry.check(value)
+
+
+def test_a_verdict_that_the_value_does_not_bear_out_is_refused():
+    for verdict, reported in [("refuted", 0.5), ("reproduced", 0.9)]:
+        with pytest.raises(ClaimError, match="verdict"):
+            Claim("z", FIGURE | dict(reported=reported, recomputed=0.5, verdict=verdict)).check(0.5)
+    with pytest.raises(ClaimError, match="verdict"):
+        Claim("z", vars(BOUND) | dict(reported=39.0)).check(40)
+
+
+def test_without_the_courses_data_a_claim_is_shown_as_such(capsys):
+    COURSE.check(None)
+    assert "not computed here: needs the course's data" in capsys.readouterr().out
+
+
+def test_the_ledgers_verdicts_agree_with_its_own_values():
+    for entry in ledger().values():
+        entry._compare(entry.recomputed)
+
+
+def test_no_tolerance_is_so_wide_that_zero_would_pass():
+    for entry in ledger().values():
+        values = torch.tensor(entry.recomputed).flatten()
+        assert (values.abs().max() > 4 * entry.tolerance).all(), entry.name
+
+
+def test_an_unknown_claim_names_those_there_are():
+    with pytest.raises(KeyError, match="svd-loss"):
+        claim("nonsense")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[a", "not valid TOML"),
+        ("[a]\nsection = '1'", "claim a lacks .*verdict"),
+        ("[a]\nsection='1'\nwords='w'\nwhat='x'\nrecomputed=1\ntolerance=1\nreason='r'\nwhy='y'\nverdict='v'", "verdict 'v'"),
+        ("[a]\nsection='1'\nwords='w'\nwhat='x'\nrecomputed=1\ntolerance=1\nreason='r'\nwhy='y'\nverdict='refuted'\nt=1",
+         "unknown t"),
+    ],
+)  # fmt: skip
+def test_a_broken_ledger_is_refused(tmp_path, text, words):
+    (tmp_path / "claims.toml").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        ledger(tmp_path / "claims.toml")
+
+
+def notebook(folder, name, *claims):
+    outputs = [{"output_type": "display_data", "data": {MIME: {"name": c, "recomputed": "1"}}} for c in claims]
+    cell = {"cell_type": "code", "id": "c", "outputs": outputs}
+    (folder / name).write_text(json.dumps({"cells": [cell, {"cell_type": "markdown", "id": "m"}]}))
+
+
+def test_the_scoreboard_fails_on_a_claim_recorded_by_none_by_two_or_unknown(tmp_path):
+    names = list(ledger())
+    notebook(tmp_path, "1.ipynb", *names)
+    assert [row["name"] for row in scoreboard(tmp_path)] == names
+    notebook(tmp_path, "2.ipynb", names[0])
+    with pytest.raises(ClaimError, match=f"{names[0]} is recorded by 1.ipynb, 2.ipynb"):
+        scoreboard(tmp_path)
+    notebook(tmp_path, "2.ipynb", "strange")
+    with pytest.raises(ClaimError, match="strange is not in the ledger"):
+        scoreboard(tmp_path)
+    notebook(tmp_path, "2.ipynb")
+    notebook(tmp_path, "1.ipynb", *names[1:])
+    with pytest.raises(ClaimError, match=f"{names[0]} is recorded by no notebook"):
+        scoreboard(tmp_path)
+
+
+def test_text_in_a_claim_is_escaped_as_html():
+    entry = Claim("a", vars(REPRODUCED) | dict(what="<b>&", why="<i>"))
+    assert "<b>" not in entry._html(0.5) and "&lt;b&gt;&amp;" in entry._html(0.5) and "<i>" not in entry._html(0.5)
+
+
+def test_the_table_prints(capsys):
+    mf_claims.main()
+    assert "0.1291" in capsys.readouterr().out

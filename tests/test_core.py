@@ -1,0 +1,392 @@
+"""mf_core against the coursework's own PyTorch loops, and the properties that every factorisation must have."""
+
+import threading
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mf_core import (
+    damped_means,
+    gd_factorize_masked,
+    reconstruction_loss,
+    sgd_factorize,
+    sgd_factorize_masked,
+    truncated_svd,
+)
+from mf_data import load_coursework_matrix
+
+A3, M3 = load_coursework_matrix()
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
+both_dtypes = pytest.mark.parametrize("dtype", TOLERANCE)
+both_masked = pytest.mark.parametrize("factorize", [sgd_factorize_masked, gd_factorize_masked])
+
+
+# The oracles: the coursework's loops, with weight decay as DESIGN has it; w = 0 is the coursework's.
+def sgd_oracle(A, M, U, V, num_epochs, lr, w=0.0):
+    U, V = U.clone(), V.clone()
+    for _ in range(num_epochs):
+        for i in range(A.shape[0]):
+            for j in range(A.shape[1]):
+                if M[i, j]:
+                    e = A[i, j] - torch.dot(U[i], V[j])
+                    U[i] = U[i] + lr * (e * V[j] - w * U[i])
+                    V[j] = V[j] + lr * (e * U[i] - w * V[j])
+    return U, V
+
+
+def gd_oracle(A, M, U, V, num_epochs, lr, w=0.0):
+    M = M.to(A.dtype)
+    for _ in range(num_epochs):
+        err = (A - U @ V.T) * M
+        U = U + lr * (err @ V - w * M.sum(1)[:, None] * U)
+        V = V + lr * (err.T @ U - w * M.sum(0)[:, None] * V)
+    return U, V
+
+
+def assert_equal(result, oracle, dtype, scale=1.0):
+    """To 1e-5 or 1e-12 of the largest entry: what the project promises."""
+    for X, Y in zip(result, oracle, strict=True):
+        assert X.dtype == dtype
+        torch.testing.assert_close(X, Y, rtol=0, atol=TOLERANCE[dtype] * scale * max(1, Y.abs().max().item()))
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@st.composite
+def problems(draw):
+    """A random A, M with at least one entry, start, lr and weight decay."""
+    m, n, rank = (draw(st.integers(1, top)) for top in (9, 9, 6))
+    generator = seeded(draw(st.integers(0, 2**32)))
+    dtype = draw(st.sampled_from(list(TOLERANCE)))
+    A = 4 * torch.rand(m, n, generator=generator, dtype=dtype) - 1
+    M = torch.rand(m, n, generator=generator) < draw(st.floats(0.1, 1))
+    M[draw(st.integers(0, m - 1)), draw(st.integers(0, n - 1))] = True
+    start = tuple(torch.rand(size, rank, generator=generator, dtype=dtype) for size in (m, n))
+    return A, M, start, draw(st.sampled_from([0.001, 0.01, 0.03])), draw(st.sampled_from([0.0, 0.1]))
+
+
+# ------------------------------------------------------------------------------------------------------ the same results
+
+
+@both_dtypes
+def test_sgd_follows_the_courseworks_loop_from_the_same_seed(dtype):
+    A = A3.to(dtype)
+    torch.manual_seed(3)
+    start = torch.rand(3, 2, dtype=dtype), torch.rand(3, 2, dtype=dtype)
+    torch.manual_seed(3)
+    assert_equal(sgd_factorize(A, 2), sgd_oracle(A, torch.ones(3, 3), *start, 1000, 0.01), dtype)
+
+
+@both_dtypes
+def test_masked_sgd_follows_the_courseworks_loop_from_the_same_seed(dtype):
+    A = A3.to(dtype)
+    torch.manual_seed(3)
+    start = torch.rand(3, 2, dtype=dtype), torch.rand(3, 2, dtype=dtype)
+    torch.manual_seed(3)
+    assert_equal(sgd_factorize_masked(A, M3, 2), sgd_oracle(A, M3, *start, 1000, 0.01), dtype)
+
+
+@both_dtypes
+def test_masked_gd_follows_the_courseworks_function_from_the_same_seed(dtype):
+    A = A3.to(dtype)
+    torch.manual_seed(3)
+    start = torch.rand(3, 2, dtype=dtype), torch.rand(3, 2, dtype=dtype)
+    torch.manual_seed(3)
+    assert_equal(gd_factorize_masked(A, M3, 2, lr=0.01), gd_oracle(A, M3, *start, 1000, 0.01), dtype)
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(), st.integers(0, 10))
+def test_masked_sgd_equals_the_loop_on_random_matrices_and_masks(problem, num_epochs):
+    A, M, start, lr, w = problem
+    result = sgd_factorize_masked(A, M, start[0].shape[1], num_epochs, lr, weight_decay=w, init=start)
+    assert_equal(result, sgd_oracle(A, M, *start, num_epochs, lr, w), A.dtype)
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(), st.integers(0, 40))
+def test_masked_gd_equals_the_whole_matrices_on_random_matrices_and_masks(problem, num_epochs):
+    A, M, start, lr, w = problem
+    result = gd_factorize_masked(A, M, start[0].shape[1], num_epochs, lr, weight_decay=w, init=start)
+    assert_equal(result, gd_oracle(A, M, *start, num_epochs, lr, w), A.dtype)
+
+
+@both_dtypes
+@pytest.mark.parametrize("rank", [1, 5, 13])
+def test_large_gd_in_threads_equals_the_whole_matrices(dtype, rank):
+    generator = seeded()
+    A = torch.rand(203, 1501, generator=generator, dtype=dtype)
+    M = torch.rand(203, 1501, generator=generator) < 0.5
+    start = tuple(torch.rand(size, rank, generator=generator, dtype=dtype) for size in A.shape)
+    result = gd_factorize_masked(A, M, rank, 5, 1e-4, init=start, weight_decay=0.02)
+    assert_equal(result, gd_oracle(A, M, *start, 5, 1e-4, 0.02), dtype)
+
+
+def test_large_sgd_in_slices_equals_the_loop(monkeypatch):
+    monkeypatch.setattr("mf_core.WORK_PER_CALL", 100)
+    A = torch.rand(31, 17, generator=seeded(), dtype=torch.float64)
+    M = torch.rand(31, 17, generator=seeded(1)) < 0.4
+    start = tuple(torch.rand(size, 3, generator=seeded(2), dtype=torch.float64) for size in A.shape)
+    assert_equal(sgd_factorize_masked(A, M, 3, 3, init=start), sgd_oracle(A, M, *start, 3, 0.01), torch.float64)
+
+
+def test_gd_gives_the_same_bits_for_any_number_of_threads():
+    A, M = torch.rand(301, 2001, generator=seeded()), torch.rand(301, 2001, generator=seeded(1)) < 0.5
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 7):
+            torch.set_num_threads(threads)
+            results.append(gd_factorize_masked(A, M, 5, 4, 1e-4, generator=seeded(2)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(U, results[0][0]) and torch.equal(V, results[0][1]) for U, V in results)
+
+
+# ------------------------------------------------------------------------------------------------------------ properties
+
+
+@settings(max_examples=30, deadline=None)
+@given(problems())
+def test_all_ones_mask_gives_the_unmasked_result(problem):
+    A, _, start, lr, _ = problem
+    rank = start[0].shape[1]
+    unmasked = sgd_factorize(A, rank, 5, lr, init=start)
+    masked = sgd_factorize_masked(A, torch.ones_like(A), rank, 5, lr, init=start)
+    assert all(torch.equal(X, Y) for X, Y in zip(unmasked, masked, strict=True))
+
+
+@both_masked
+@settings(max_examples=30, deadline=None)
+@given(problems(), st.sampled_from([99.0, float("nan"), float("inf"), -1e30]))
+def test_what_stands_in_an_unobserved_entry_changes_nothing(factorize, problem, junk):
+    A, M, start, lr, w = problem
+    results = [
+        factorize(torch.where(M, A, hidden), M, start[0].shape[1], 5, lr, weight_decay=w, init=start)
+        for hidden in (0.0, junk)
+    ]
+    assert all(torch.equal(X, Y) for X, Y in zip(*results, strict=True))
+
+
+@settings(max_examples=30, deadline=None)
+@given(problems(), st.sampled_from([float("nan"), 99.0]))
+def test_unobserved_entries_change_no_loss_and_no_mean(problem, junk):
+    A, M, (U, V), _, _ = problem
+    hidden = torch.where(M, A, junk)
+    assert torch.equal(reconstruction_loss(hidden, U, V, M), reconstruction_loss(A, U, V, M))
+    for x, y in zip(damped_means(hidden, M, 2.0), damped_means(A, M, 2.0), strict=True):
+        assert torch.equal(x, y)
+
+
+@settings(max_examples=30, deadline=None)
+@given(problems())
+def test_no_loss_is_below_the_eckart_young_floor_and_truncated_svd_reaches_it(problem):
+    A, _, start, lr, _ = problem
+    A = A.double()
+    rank = min(*A.shape, start[0].shape[1])
+    floor = (torch.linalg.svdvals(A)[rank:] ** 2).sum()
+    U, V = sgd_factorize(A, rank, 200, lr, generator=seeded())
+    assert reconstruction_loss(A, U, V) >= floor - 1e-12
+    U, S, Vh = truncated_svd(A, rank)
+    assert U.shape == (A.shape[0], rank) and S.shape == (rank,) and Vh.shape == (rank, A.shape[1])
+    torch.testing.assert_close(reconstruction_loss(A, U * S, Vh.T), floor, rtol=1e-9, atol=1e-12)
+
+
+def test_truncated_svd_of_the_coursework_leaves_the_square_of_the_last_singular_value():
+    U, S, Vh = truncated_svd(A3, 2)
+    assert round(torch.nn.functional.mse_loss(U @ torch.diag(S) @ Vh, A3, reduction="sum").item(), 4) == 0.1219
+
+
+@settings(max_examples=30, deadline=None)
+@given(problems())
+def test_transposing_a_swaps_the_roles_in_the_loss_and_in_one_gd_step_of_u(problem):
+    A, M, (U, V), lr, _ = problem
+    torch.testing.assert_close(reconstruction_loss(A, U, V, M), reconstruction_loss(A.T, V, U, M.T))
+    # V's first step from A^T is U's first step from A.
+    step, _ = gd_factorize_masked(A.T, M.T, U.shape[1], 1, lr, init=(V, U))
+    expected = V + lr * torch.where(M, A - U @ V.T, 0).T @ U
+    torch.testing.assert_close(step, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_transposing_a_and_the_order_of_passing_swaps_u_and_v_when_one_column_is_left():
+    # With one column, row-by-row order is the only order: A^T has one row and is passed in the same order.
+    A = A3[:, :1].double()
+    U0, V0 = torch.rand(3, 2, generator=seeded(), dtype=torch.float64), torch.rand(1, 2, dtype=torch.float64)
+    U, V = sgd_factorize(A, 2, 2000, init=(U0, V0))
+    V2, U2 = sgd_factorize(A.T, 2, 2000, init=(V0, U0))
+    torch.testing.assert_close(U @ V.T, (V2 @ U2.T).T)
+
+
+@pytest.mark.parametrize("factorize", [sgd_factorize, sgd_factorize_masked, gd_factorize_masked])
+def test_init_is_left_unchanged_and_not_returned(factorize):
+    start = torch.rand(3, 2), torch.rand(3, 2)
+    before = [X.clone() for X in start]
+    arguments = (A3, 2, 10) if factorize is sgd_factorize else (A3, M3, 2, 10)
+    factorize(*arguments, init=start)
+    factors = factorize(*arguments[:-1], 0, init=start)
+    assert all(torch.equal(X, Y) for X, Y in zip(start, before, strict=True))
+    assert all(torch.equal(X, Y) and X.data_ptr() != Y.data_ptr() for X, Y in zip(factors, start, strict=True))
+
+
+def test_loss_is_the_sum_of_squares_of_the_coursework():
+    U, V = torch.rand(3, 2), torch.rand(3, 2)
+    torch.testing.assert_close(
+        reconstruction_loss(A3, U, V), torch.nn.functional.mse_loss(U @ V.T, A3, reduction="sum")
+    )
+    torch.testing.assert_close(reconstruction_loss(A3, U, V, M3), ((U @ V.T - A3)[M3] ** 2).sum())
+
+
+def test_damped_means_are_the_shrunk_means_of_what_is_left_over():
+    A = torch.tensor([[1.0, 2.0, 9.0], [4.0, 9.0, 9.0], [9.0, 9.0, 9.0]])
+    M = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 0]])
+    mu, row, col = damped_means(A, M, 1)
+    assert mu.item() == pytest.approx(7 / 3)
+    expected_row = [(1 + 2 - 2 * 7 / 3) / 3, (4 - 7 / 3) / 2, 0]
+    assert row.tolist() == pytest.approx(expected_row)
+    left = [1 - 7 / 3 - expected_row[0], 4 - 7 / 3 - expected_row[1], 2 - 7 / 3 - expected_row[0]]
+    assert col.tolist() == pytest.approx([(left[0] + left[1]) / 3, left[2] / 2, 0])
+    assert damped_means(A, M, 0)[1].tolist() == pytest.approx([1.5 - 7 / 3, 4 - 7 / 3, 0])
+
+
+def test_integers_are_converted_and_gradients_left_alone():
+    A = torch.tensor([[1, 2], [3, 4]])
+    assert all(torch.equal(X, Y) for X, Y in zip(
+        sgd_factorize(A, 1, 5, generator=seeded()), sgd_factorize(A.float(), 1, 5, generator=seeded()), strict=True
+    ))  # fmt: skip
+    U, _ = sgd_factorize(A.float().requires_grad_(), 1, 5)
+    assert U.dtype == torch.float32 and not U.requires_grad
+
+
+def test_a_view_and_its_copy_give_the_same():
+    A = torch.rand(6, 8, generator=seeded())
+    for view in (A.T, A[::2, 1::3]):
+        assert torch.equal(
+            sgd_factorize(view, 2, 5, generator=seeded())[0], sgd_factorize(view.clone(), 2, 5, generator=seeded())[0]
+        )
+
+
+# ------------------------------------------------------------------------------------------- callbacks and interruptions
+
+
+@both_masked
+def test_callback_sees_every_epoch_and_a_true_return_ends_the_run(factorize):
+    seen = []
+
+    def callback(epoch, U, V):
+        seen.append((epoch, U, V))
+        return epoch == 7
+
+    U, V = factorize(A3, M3, 2, 50, 0.01, generator=seeded(), callback=callback)
+    U7, V7 = factorize(A3, M3, 2, 7, 0.01, generator=seeded())
+    assert [epoch for epoch, _, _ in seen] == list(range(1, 8))
+    assert torch.equal(U, U7) and torch.equal(V, V7) and torch.equal(seen[-1][1], U7) and torch.equal(seen[-1][2], V7)
+    assert not torch.equal(seen[0][1], seen[-1][1])  # copies: an early one is not overwritten
+    seen[-1][1].zero_()
+    assert torch.equal(U, U7)
+
+
+def test_callbacks_exception_passes_through():
+    def callback(epoch, U, V):
+        raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        sgd_factorize(A3, 2, callback=callback)
+
+
+@both_masked
+def test_a_long_run_can_be_interrupted_within_a_second(factorize):
+    import _thread
+    import time
+
+    A = torch.rand(400, 5000)
+    M = torch.ones_like(A, dtype=torch.bool)
+    factorize(A[:9], M[:9], 5, 1)  # compiled, and so not timed below
+    threading.Timer(0.5, _thread.interrupt_main).start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        factorize(A, M, 20, 100_000, 1e-7)
+    assert time.monotonic() - start < 5  # asked for within one second; a loaded machine gets more
+
+
+@pytest.mark.parametrize("callback", [None, lambda epoch, U, V: None])
+def test_divergence_names_the_first_epoch_that_is_not_finite(callback):
+    A = A3.double()
+    start = torch.rand(3, 2, generator=seeded(), dtype=torch.float64), torch.rand(3, 2, generator=seeded(1)).double()
+    for factorize, oracle in ((sgd_factorize_masked, sgd_oracle), (gd_factorize_masked, gd_oracle)):
+        epoch, factors = 0, start
+        while all(X.isfinite().all() for X in factors):
+            factors, epoch = oracle(A, M3, *factors, 1, 0.9), epoch + 1
+        with pytest.raises(FloatingPointError, match=rf"in epoch {epoch} of 100: .*smaller"):
+            factorize(A, M3, 2, 100, 0.9, init=start, callback=callback)
+
+
+def test_divergence_of_a_large_gd_is_found_too():
+    A = torch.rand(200, 2000)
+    with pytest.raises(FloatingPointError, match="epoch"):
+        gd_factorize_masked(A, torch.ones_like(A), 5, 100, 0.1)
+
+
+# ------------------------------------------------------------------------------------------------------------- bad calls
+
+NAN = A3.clone()
+NAN[0, 1] = float("nan")
+GOOD = dict(A=A3, M=M3, rank=2)
+
+
+@both_masked
+@pytest.mark.parametrize(
+    ("bad", "error", "words"),
+    [
+        (dict(A=A3.numpy()), TypeError, "A is a ndarray.*torch.as_tensor"),
+        (dict(A=A3[0]), ValueError, r"A has shape \(3,\)"),
+        (dict(A=A3.half()), TypeError, "float16.*float32"),
+        (dict(A=A3.to(torch.complex64)), TypeError, "complex64"),
+        (dict(A=A3.to("meta")), ValueError, "meta.*CPU"),
+        (dict(A=NAN), ValueError, r"A\[0, 1\] is nan"),
+        (dict(A=A3 / 0), ValueError, r"A\[0, 0\] is inf"),
+        (dict(M=None), TypeError, "M is a NoneType"),
+        (dict(M=M3[:2]), ValueError, r"M has shape \(2, 3\).*\(3, 3\)"),
+        (dict(M=M3 * 2), ValueError, "M has entries other than 0 and 1"),
+        (dict(M=M3 * float("nan")), ValueError, "M has entries other than 0 and 1"),
+        (dict(M=M3 & False), ValueError, "M observes no entry"),
+        (dict(A=A3[:0], M=M3[:0]), ValueError, "A is empty"),
+        (dict(rank=0), ValueError, "rank is 0.*at least 1"),
+        (dict(rank=2.0), TypeError, "rank is 2.0.*integer"),
+        (dict(rank=True), TypeError, "rank is True"),
+        (dict(num_epochs=-1), ValueError, "num_epochs is -1"),
+        (dict(lr=0), ValueError, "lr is 0.*above 0"),
+        (dict(lr=-0.1), ValueError, "lr is -0.1"),
+        (dict(lr=float("nan")), ValueError, "lr is nan"),
+        (dict(lr="0.1"), TypeError, "lr is '0.1'"),
+        (dict(weight_decay=-1), ValueError, "weight_decay is -1.*at least 0"),
+        (dict(init=A3), TypeError, "init is a Tensor.*pair"),
+        (dict(init=(A3, A3)), ValueError, r"init\[0\] has shape \(3, 3\).*\(3, 2\)"),
+        (dict(init=(A3[:, :2], A3[:2, :2])), ValueError, r"init\[1\] has shape \(2, 2\).*\(3, 2\)"),
+        (dict(init=(A3[:, :2], NAN[:, :2])), ValueError, r"init\[1\] has NaN"),
+        (dict(init=(A3[:, :2], None)), TypeError, r"init\[1\] is a NoneType"),
+        (dict(generator=7), TypeError, "generator is a int"),
+        (dict(callback=7), TypeError, "callback"),
+    ],
+)  # fmt: skip
+def test_a_bad_call_fails_at_once_and_names_the_argument(factorize, bad, error, words):
+    with pytest.raises(error, match=words):
+        factorize(**GOOD | bad)
+
+
+def test_the_other_functions_name_the_argument_too():
+    for call, error, words in [
+        (lambda: sgd_factorize(NAN, 2), ValueError, r"A\[0, 1\] is nan"),
+        (lambda: truncated_svd(A3, 4), ValueError, "rank is 4.*3 at most"),
+        (lambda: truncated_svd(A3, 0), ValueError, "rank is 0"),
+        (lambda: truncated_svd(NAN, 2), ValueError, r"A\[0, 1\] is nan"),
+        (lambda: reconstruction_loss(A3, A3[:, :2], A3[:, :1]), ValueError, "V has shape"),
+        (lambda: reconstruction_loss(A3, A3[:2, :2], A3[:, :2]), ValueError, "U has shape"),
+        (lambda: reconstruction_loss(NAN, A3, A3), ValueError, r"A\[0, 1\] is nan"),
+        (lambda: damped_means(A3, M3, -1), ValueError, "damping is -1"),
+        (lambda: damped_means(A3, M3 & False, 1), ValueError, "M observes no entry"),
+    ]:
+        with pytest.raises(error, match=words):
+            call()
