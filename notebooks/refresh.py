@@ -1,8 +1,10 @@
 """Execute notebooks in place and store what must not differ from run to run in one form: `make refresh`.
+Then write the README's table of claims and its picture anew.
 
 python refresh.py [NOTEBOOK ...]    all notebooks of this folder if none is named
 """
 
+import base64
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -11,7 +13,12 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+import mf_claims
+
 HERE = Path(__file__).resolve().parent
+README = HERE.parent / "README.md"
+START, END = "<!-- table of claims: written by `make refresh` -->\n", "\n<!-- end of the table -->"
+PICTURE = "3.1-masked-factorisation.ipynb"  # its first figure is the README's
 
 
 def refresh(path):
@@ -19,11 +26,15 @@ def refresh(path):
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(HERE)}}).execute()
     normalise(notebook)
-    text = nbformat.writes(notebook) + "\n"
-    half = path.with_suffix(".half")
-    half.write_text(text, encoding="utf-8")
-    os.replace(half, path)
+    write(path, nbformat.writes(notebook).encode() + b"\n")
     return path.name
+
+
+def write(path, content):
+    """Replace the file at once, so that it is never half-written."""
+    half = path.with_suffix(".half")
+    half.write_bytes(content)
+    os.replace(half, path)
 
 
 def normalise(notebook):
@@ -40,11 +51,22 @@ def normalise(notebook):
                 cell.outputs = []
 
 
+def refresh_readme():
+    """The table of claims and the picture, from the executed notebooks."""
+    before, rest = README.read_text(encoding="utf-8").split(START)
+    after = rest.split(END)[1]
+    write(README, (before + START + mf_claims.markdown_table(mf_claims.scoreboard()) + END + after).encode())
+    cells = nbformat.read(HERE / PICTURE, as_version=4).cells
+    pictures = (o.data["image/png"] for c in cells for o in c.get("outputs", []) if "image/png" in o.get("data", {}))
+    write(HERE / "completions.png", base64.b64decode(next(pictures)))
+
+
 def main():
     paths = [Path(name).resolve() for name in sys.argv[1:]] or sorted(HERE.glob("*.ipynb"))
     with ProcessPoolExecutor(2) as pool:
         for name in pool.map(refresh, paths):
             print("refreshed", name)
+    refresh_readme()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import torch
 
 from mf_data import load_coursework_matrix, load_ratings
 
-MOVIELENS = Path(os.environ.get("MOVIELENS", Path(__file__).resolve().parents[2] / "shared/data/ml-latest-small"))
+MOVIELENS = Path(os.environ.get("MOVIELENS", Path(__file__).resolve().parents[1] / "data/ml-latest-small"))
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_an_empty_or_missing_movielens_file_is_refused(movielens):
         load_ratings("movielens", movielens)
 
 
-@pytest.mark.skipif(not MOVIELENS.is_dir(), reason="no MovieLens folder beside the project; set MOVIELENS to one")
+@pytest.mark.skipif(not MOVIELENS.is_dir(), reason="no data/ml-latest-small; set MOVIELENS to where it is")
 def test_the_real_movielens_has_its_published_size():
     ratings = load_ratings("movielens", MOVIELENS)
     assert ratings.A.shape == (9724, 610) and ratings.M.sum() == 100_836

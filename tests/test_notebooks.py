@@ -1,0 +1,202 @@
+"""The notebooks: executed in order, with alt text and claims, and sound with other parameters. nbval checks outputs."""
+
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import torch
+
+from mf_claims import MIME, ledger
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
+MOVIELENS = Path(os.environ.get("MOVIELENS", Path(__file__).resolve().parents[1] / "data/ml-latest-small"))
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def code_cells(path):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def test_there_are_five_notebooks_one_a_section():
+    assert [path.stem[:4] for path in NOTEBOOKS] == ["1.1-", "1.2-", "2.1-", "3.1-", "4.1-"]
+
+
+@each
+def test_all_code_cells_were_executed_in_order_without_an_error(path):
+    cells = code_cells(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [o for cell in cells for o in cell.outputs if o.output_type == "error" or o.get("name") == "stderr"]
+
+
+@each
+def test_the_stored_file_is_in_the_form_that_refresh_gives(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert [cell.id for cell in notebook.cells] == [f"cell-{k:02d}" for k in range(1, len(notebook.cells) + 1)]
+    assert not any("execution" in cell.metadata for cell in notebook.cells) and "widgets" not in notebook.metadata
+    assert path.read_text(encoding="utf-8").endswith("}\n")
+
+
+@each
+def test_only_sliders_and_progress_bars_are_exempt_from_the_check_of_outputs(path):
+    for cell in code_cells(path):
+        if "nbval-ignore-output" in tags(cell):
+            assert "explore(" in cell.source or "tqdm(" in cell.source
+
+
+@each
+def test_every_figure_says_in_words_what_it_shows(path):
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                alt = output.metadata["image/png"]["alt"]
+                assert len(alt) > 40 and re.search(r"\d", alt), cell.source
+
+
+@each
+def test_cells_are_short_and_headings_in_order(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert 25 <= len(cells) <= 60
+    assert all(len([line for line in c.source.splitlines() if line.strip()]) <= 20 for c in cells if c.cell_type == "code")
+    levels = [len(h) for c in cells if c.cell_type == "markdown" for h in re.findall(r"^(#+) ", c.source, re.M)]
+    assert levels[0] == 1 and all(after <= before + 1 and after > 1 for before, after in zip(levels, levels[1:]))  # noqa: B905
+
+
+@each
+def test_every_notebook_has_its_parts(path):
+    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+    for part in ("**What you will do.**", "**What you will learn.**", "**What you will need.**", "## Explore",
+                 "## Check your understanding", "## Read more"):  # fmt: skip
+        assert part in text
+    assert 3 <= text.count("<details>") == text.count("</details>") <= 5
+
+
+@each
+def test_the_claims_that_a_notebook_makes_are_the_ledgers_of_its_section(path):
+    recorded = [o.data[MIME]["name"] for c in code_cells(path) for o in c.outputs if MIME in o.get("data", {})]
+    checked = [name for c in code_cells(path) for name in re.findall(r'claim\("([\w-]+)"\)\.check', c.source)]
+    section = path.stem[:3]
+    assert recorded == checked
+    assert sorted(recorded) == sorted(name for name, entry in ledger().items() if entry.section == section)
+
+
+@each
+def test_links_between_the_notebooks_lead_somewhere(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        for target in re.findall(r"\]\(([^)#:]+)\)", cell.source):
+            assert (path.parent / target).is_file(), target
+
+
+@each
+def test_a_notebook_leaves_no_name_of_this_machine(path):
+    text = path.read_text(encoding="utf-8")
+    assert str(path.parents[1]) not in text and str(Path.home()) + "/" not in text
+
+
+# ------------------------------------------------------------------------------------------------------------- papermill
+
+
+def run(path, tmp_path, **parameters):
+    """Execute the notebook with these parameters, in its folder; return the executed notebook."""
+    out = tmp_path / path.name
+    papermill.execute_notebook(
+        path, out, parameters, kernel_name="python3", cwd=path.parent, progress_bar=False, execution_timeout=600
+    )
+    return nbformat.read(out, as_version=4)
+
+
+def printed(notebook):
+    return "\n".join(o.get("text", "") for c in notebook.cells for o in c.get("outputs", []))
+
+
+@each
+def test_a_notebook_runs_with_its_defaults(path, tmp_path):
+    records = [o.data[MIME] for c in run(path, tmp_path).cells for o in c.get("outputs", []) if MIME in o.get("data", {})]
+    stored = [o.data[MIME] for c in code_cells(path) for o in c.outputs if MIME in o.get("data", {})]
+    assert records == stored
+
+
+MOVIE = NOTEBOOKS[-1]
+
+
+def test_the_ratings_notebook_runs_with_another_rank_and_seed(tmp_path):
+    text = printed(run(MOVIE, tmp_path, rank=2, num_epochs=40, lr=5e-5, seed=7))
+    assert "4,963,634 ratings" in text and "predicted" in text
+
+
+@pytest.mark.skipif(not MOVIELENS.is_dir(), reason="no data/ml-latest-small; set MOVIELENS to where it is")
+def test_the_ratings_notebook_runs_on_movielens(tmp_path):
+    text = printed(run(MOVIE, tmp_path, source="movielens", path=str(MOVIELENS), num_epochs=200, lr=5e-4))
+    assert "9724 movies x 610 users, 100,836 ratings" in text and "Beautiful Mind, A (2001)" in text
+
+
+def test_the_ratings_notebook_runs_on_files_in_the_courses_format(tmp_path):
+    """Made-up ratings in the course's format: the claim about the course's tensor must then be checked, and fail."""
+    generator = torch.Generator().manual_seed(0)
+    ratings = torch.randint(0, 6, (130, 50), generator=generator).float()
+    torch.save(ratings, tmp_path / "ratings.pt")
+    titles = [f"{i},{'A Beautiful Mind' if i == 124 else f'Film {i}'}" for i in range(130)]
+    (tmp_path / "titles.csv").write_text("movie,name\n" + "\n".join(titles) + "\n")
+    with pytest.raises(papermill.PapermillExecutionError, match="claim rating-prediction"):
+        run(MOVIE, tmp_path, source="course", path=str(tmp_path), num_epochs=20)
+
+
+# ----------------------------------------------------------------------------------------------------------- the project
+
+ROOT = NOTEBOOKS[0].parents[1]
+
+
+def test_every_package_that_is_imported_is_on_the_one_list_of_versions():
+    import ast
+    import sys
+
+    import yaml
+
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    listed = {re.split("==| ", name)[0].lower().replace("-", "_") for name in pip}
+    pinned = [name for name in pip if not name.startswith("-")]
+    assert pip[-1] == "-e ." and all("==" in name for name in pinned)
+    sources = [path.read_text() for path in ROOT.glob("*.py")] + [path.read_text() for path in ROOT.glob("*/*.py")]
+    sources += ["\n".join(cell.source for cell in code_cells(path)) for path in NOTEBOOKS]
+    imported = set()
+    for tree in map(ast.parse, sources):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.split(".")[0])
+    ours = {path.stem for path in [*ROOT.glob("*.py"), *ROOT.glob("*/*.py")]}
+    known_as = {"yaml": "pyyaml", "_thread": "", "IPython": "ipython"}
+    missing = {known_as.get(name, name).lower() for name in imported - ours - set(sys.stdlib_module_names)} - listed
+    assert missing == set()
+
+
+def test_the_three_modules_are_installed_and_do_not_import_one_another():
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        modules = tomllib.load(file)["tool"]["setuptools"]["py-modules"]
+    assert sorted(modules) == sorted(path.stem for path in ROOT.glob("*.py"))
+    for module in modules:
+        text = (ROOT / f"{module}.py").read_text()
+        assert not re.search(rf"^\s*(from|import) ({'|'.join(modules)})\b", text, re.M)
+
+
+def test_readmes_table_is_the_scoreboard():
+    from mf_claims import markdown_table, scoreboard
+
+    assert markdown_table(scoreboard()) in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_figures_in_the_ledger_are_the_reports_own():
+    """Each reported number is among the words quoted, where the words quote one."""
+    for entry in ledger().values():
+        numbers = [float(x) for x in re.findall(r"\d+\.\d+", entry.words)]
+        assert not numbers or entry.reported in numbers, json.dumps(entry.words)
