@@ -168,7 +168,13 @@ def markdown_table(rows):
     lines = ["| section | statement | reported | recomputed | verdict |", "|---|---|---|---|---|"]
     for row in rows:
         link = f"[{row['statement']}](notebooks/{row['notebook']})"
-        shown = [row["section"], link, row["reported"], row["recomputed"], f"{VERDICTS[row['verdict']]} {row['verdict']}"]
+        shown = [
+            row["section"],
+            link,
+            row["reported"],
+            row["recomputed"],
+            f"{VERDICTS[row['verdict']]} {row['verdict']}",
+        ]
         lines.append(f"| {' | '.join(shown)} |")
     return "\n".join(lines)
 

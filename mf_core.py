@@ -218,7 +218,7 @@ def _gd(A, M, rank, num_epochs, lr, weight_decay, init, generator, callback):
         return _run(advance, max(1, WORK_PER_CALL // work), U, torch.from_numpy(vt).T, num_epochs, lr, callback)
 
 
-# Sums may be reordered and fused, so that the loops along a row become vector instructions; NaN and infinity stay exact.
+# Sums may be reordered and fused: then the loops along a row become vector instructions. NaN and infinity stay exact.
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def _gd_rows(A, M, U, Vt, lr, decay, first, last, grad):
     """One epoch's update of rows first to last of U; leave these rows' share of V's gradient in grad."""
@@ -385,7 +385,9 @@ def _factors(U, V, u_name, v_name, A, rank=None):
         if rank is None and X.ndim == 2 and X.shape[1] > 0:
             rank = X.shape[1]
         if X.shape != (rows, rank):
-            raise ValueError(f"{name} has shape {tuple(X.shape)}; with A of {_shape(A)} it needs ({rows}, {rank or 'r'})")
+            raise ValueError(
+                f"{name} has shape {tuple(X.shape)}; with A of {_shape(A)} it needs ({rows}, {rank or 'r'})"
+            )
         if not torch.isfinite(X).all():
             raise ValueError(f"{name} has NaN or infinite entries; factors need to be finite")
     return tuple(X.detach().to("cpu", A.dtype).contiguous() for X in (U, V))
@@ -402,7 +404,11 @@ def _integer(name, value, at_least):
 def _number(name, value, at_least=None, above=None):
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r:.60}; it needs to be a number")
-    if not math.isfinite(value) or (above is not None and value <= above) or (at_least is not None and value < at_least):
+    if (
+        not math.isfinite(value)
+        or (above is not None and value <= above)
+        or (at_least is not None and value < at_least)
+    ):
         bound = f"above {above}" if above is not None else f"at least {at_least}"
         raise ValueError(f"{name} is {value}; it needs to be finite and {bound}")
     return float(value)

@@ -24,7 +24,7 @@ class Ratings:
     source: str  # "synthetic", "course" or "movielens"
     note: str  # what the data are and their licence, for the reader
     genres: list[str] | None = None  # of the m movies, where the source tells
-    expected: torch.Tensor | None = None  # (m, n) float32: the mean of the law each rating was drawn from; synthetic only
+    expected: torch.Tensor | None = None  # (m, n) float32: the mean rating behind every cell; synthetic only
 
 
 def load_coursework_matrix():
@@ -185,7 +185,9 @@ def _movielens(folder):
     if not table["rating"].between(0.5, 5).all():
         raise ValueError(f"{file} has ratings outside 0.5 to 5, on line {_line(~table['rating'].between(0.5, 5))}")
     if movies.index.has_duplicates:
-        raise ValueError(f"{folder / 'movies.csv'} has a second line for one movie, line {_line(movies.index.duplicated())}")
+        raise ValueError(
+            f"{folder / 'movies.csv'} has a second line for one movie, line {_line(movies.index.duplicated())}"
+        )
     if (repeated := table.duplicated(["userId", "movieId"])).any():
         raise ValueError(f"{file} has a second rating of one movie by one user, on line {_line(repeated)}")
     if not (known := table["movieId"].isin(movies.index)).all():
@@ -233,7 +235,9 @@ def _csv(file, integers, numbers=(), texts=()):
         wrong = values.isna() | (values % 1 != 0 if column in integers else False)
         if wrong.any():
             kind = "a whole number" if column in integers else "a number"
-            raise ValueError(f"{file} has {table[column][wrong].iloc[0]!r:.40} on line {_line(wrong)}: {column} needs {kind}")
+            raise ValueError(
+                f"{file} has {table[column][wrong].iloc[0]!r:.40} on line {_line(wrong)}: {column} needs {kind}"
+            )
         table = table.assign(**{column: values.astype("int64" if column in integers else "float64")})
     return table
 

@@ -17,7 +17,12 @@ MATRIX = Claim("e", FIGURE | dict(reported=[[1.0, 2.0]], recomputed=[[1.0, 2.0]]
 
 
 def test_a_value_within_the_tolerance_passes_and_is_shown(capsys):
-    for entry, value in [(REPRODUCED, 0.505), (REFUTED, torch.tensor(0.5)), (BOUND, 40), (MATRIX, torch.tensor([[1.0, 2.0]]))]:
+    for entry, value in [
+        (REPRODUCED, 0.505),
+        (REFUTED, torch.tensor(0.5)),
+        (BOUND, 40),
+        (MATRIX, torch.tensor([[1.0, 2.0]])),
+    ]:
         entry.check(value)
         assert entry.verdict in capsys.readouterr().out
 

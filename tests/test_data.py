@@ -51,7 +51,9 @@ def test_synthetic_titles_say_that_they_are_invented(synthetic):
     titles = synthetic.titles
     assert len(set(titles)) == len(titles) == 1000
     assert titles[124] == "A Beautiful Mind"
-    assert all(f"[invented {g}]" in t for i, (t, g) in enumerate(zip(titles, synthetic.genres, strict=True)) if i != 124)
+    assert all(
+        f"[invented {g}]" in t for i, (t, g) in enumerate(zip(titles, synthetic.genres, strict=True)) if i != 124
+    )
     assert "synthetic" in synthetic.note.lower()
 
 

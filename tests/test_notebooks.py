@@ -65,7 +65,9 @@ def test_every_figure_says_in_words_what_it_shows(path):
 def test_cells_are_short_and_headings_in_order(path):
     cells = nbformat.read(path, as_version=4).cells
     assert 25 <= len(cells) <= 60
-    assert all(len([line for line in c.source.splitlines() if line.strip()]) <= 20 for c in cells if c.cell_type == "code")
+    assert all(
+        len([line for line in c.source.splitlines() if line.strip()]) <= 20 for c in cells if c.cell_type == "code"
+    )
     levels = [len(h) for c in cells if c.cell_type == "markdown" for h in re.findall(r"^(#+) ", c.source, re.M)]
     assert levels[0] == 1 and all(after <= before + 1 and after > 1 for before, after in zip(levels, levels[1:]))  # noqa: B905
 
@@ -119,7 +121,9 @@ def printed(notebook):
 
 @each
 def test_a_notebook_runs_with_its_defaults(path, tmp_path):
-    records = [o.data[MIME] for c in run(path, tmp_path).cells for o in c.get("outputs", []) if MIME in o.get("data", {})]
+    records = [
+        o.data[MIME] for c in run(path, tmp_path).cells for o in c.get("outputs", []) if MIME in o.get("data", {})
+    ]
     stored = [o.data[MIME] for c in code_cells(path) for o in c.outputs if MIME in o.get("data", {})]
     assert records == stored
 
