@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 import mf_claims
 
@@ -24,7 +25,11 @@ PICTURE = "3.1-masked-factorisation.ipynb"  # its first figure is the README's
 def refresh(path):
     """Execute the notebook, normalise it, and replace the file; left as it was if a cell fails."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(HERE)}}).execute()
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(HERE)}})
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        raise SystemExit(f"{path.name} is left as it was; a cell fails: {error.ename}: {error.evalue}") from None
     normalise(notebook)
     write(path, nbformat.writes(notebook).encode() + b"\n")
     return path.name
