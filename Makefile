@@ -25,7 +25,7 @@ lab: $(READY)  ## explore
 	cd notebooks && ../$(BIN)/jupyter lab 1.1-gradient-factorisation.ipynb
 
 refresh: $(READY)  ## execute the notebooks in place, and write the README's table anew
-	$(BIN)/ruff check --fix -q notebooks && $(BIN)/ruff format -q notebooks
+	$(BIN)/ruff check --fix -q notebooks; $(BIN)/ruff format -q notebooks
 	$(BIN)/python notebooks/refresh.py
 
 clean:

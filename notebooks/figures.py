@@ -41,7 +41,9 @@ def explore(draw, **sliders):
     draw(name=value, ...) returns a figure and its text for `show`, or Markdown text alone. A run that diverges shows
     its message. (Not ipywidgets' interact: it shows through an Output widget, on which nbclient at times hangs.)
     """
-    reset = Button(description="reset", tooltip="set all sliders to where they were at first")
+    reset = Button(
+        description="reset", tooltip="set all sliders to where they were at first"
+    )
     display(VBox([*sliders.values(), HBox([reset])]))
     place = display(Markdown(""), display_id=True)
     first = {name: slider.value for name, slider in sliders.items()}
