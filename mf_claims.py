@@ -106,7 +106,7 @@ class Claim:
 
     def _parts(self, value):
         reported = self.show_reported() or "the sentence"
-        recomputed = "not computed here" if value is None else f"{self.relation or ''} {self.show(value)}".strip()
+        recomputed = "nothing here" if value is None else f"{self.relation or ''} {self.show(value)}".strip()
         return reported, recomputed
 
     def _line(self, value):

@@ -24,6 +24,7 @@ __all__ = [
 
 WORK_PER_CALL = 20_000_000  # multiplications in a compiled loop before Python looks for an interrupt: 0.1 s or so
 BLOCKS = 8  # of rows, shared by the threads of gd_factorize_masked: fixed, so that their number changes no result
+ROWS, TILE = 4, 1024  # how much of the error matrix gd_factorize_masked has in hand at a time
 
 
 def sgd_factorize(A, rank, num_epochs=1000, lr=0.01, *, init=None, generator=None, callback=None):
@@ -65,10 +66,11 @@ def sgd_factorize_masked(
     As `sgd_factorize`, but passing over the entries where M is 0: what stands there (NaN too) has no influence.
     With weight_decay w, U[i] += lr (e V[j] - w U[i]), then V[j] += lr (e U[i] - w V[j]) (Funk 2006).
 
-    M is a tensor (m, n) of booleans, or of 0 and 1, that observes at least one entry. All else is as for
-    `sgd_factorize`.
+    M is a tensor (m, n) of booleans, or of 0 and 1, that observes at least one entry. Or A is a sparse COO or CSR
+    tensor and M is None: then the stored entries of A are the observed ones, stored zeros too, and memory and time go
+    with their number. All else is as for `sgd_factorize`.
     """
-    A = _matrix(A)
+    A = _matrix(A, sparse=True)
     return _sgd(A, _mask(M, A), rank, num_epochs, lr, weight_decay, init, generator, callback)
 
 
@@ -84,7 +86,7 @@ def gd_factorize_masked(
     The rows are shared out over torch.get_num_threads() threads; their number does not change the result.
     All else is as for `sgd_factorize_masked`.
     """
-    A = _matrix(A)
+    A = _matrix(A, sparse=True)
     return _gd(A, _mask(M, A), rank, num_epochs, lr, weight_decay, init, generator, callback)
 
 
@@ -107,14 +109,20 @@ def truncated_svd(A, rank):
 def reconstruction_loss(A, U, V, M=None):
     """The sum of squared errors of U V^T over all entries of A, or over those where M is 1 (sections 1.2 and 4.1).
 
-    A is (m, n), U (m, rank), V (n, rank) and M (m, n), of booleans or of 0 and 1. Returns a tensor without dimensions
+    A is (m, n), U (m, rank), V (n, rank) and M (m, n), of booleans or of 0 and 1; over the stored entries if A is
+    sparse, without M. Returns a tensor without dimensions
     in A's dtype; the sum is taken in float64. Raises as `sgd_factorize_masked` does for a bad argument.
     """
-    A = _matrix(A)
-    M = _everywhere(A) if M is None else _mask(M, A)
-    _check_observed(A, M)
+    A = _matrix(A, sparse=True)
     U, V = _factors(U, V, "U", "V", A)
-    return torch.tensor(_squared_error(A.numpy(), M.numpy(), U.numpy(), V.T.contiguous().numpy()), dtype=A.dtype)
+    if A.layout != torch.strided:
+        total = _squared_error_sparse(*_rows_of(A, _mask(M, A)), U.numpy(), V.numpy())
+    else:
+        M = _everywhere(A) if M is None else _mask(M, A)
+        _check_observed(A, M)
+        scratch = _scratch(ROWS, A.shape[1], dtype=A.numpy().dtype)
+        total = _squared_error(A.numpy(), M.numpy().view(np.uint8), U.numpy(), V.T.contiguous().numpy(), *scratch)
+    return torch.tensor(total, dtype=A.dtype)
 
 
 def damped_means(A, M, damping):
@@ -126,12 +134,11 @@ def damped_means(A, M, damping):
 
     Returns mu (no dimensions), row (m,) and col (n,) in A's dtype. Raises as `sgd_factorize_masked` does.
     """
-    A = _matrix(A)
-    M = _mask(M, A)
-    _check_observed(A, M)
+    A = _matrix(A, sparse=True)
+    start, j, a = _rows_of(A, _mask(M, A))
     damping = _number("damping", damping, at_least=0)
-    i, j = (index.numpy() for index in torch.nonzero(M, as_tuple=True))
-    a = A[M].double().numpy()
+    i = np.repeat(np.arange(A.shape[0]), np.diff(start))
+    a = a.astype(np.float64)
     mu = a.mean()
     row = _shrunk_means(a - mu, i, A.shape[0], damping)
     col = _shrunk_means(a - mu - row[i], j, A.shape[1], damping)
@@ -147,19 +154,15 @@ def _shrunk_means(values, group, size, damping):
 
 
 def _sgd(A, M, rank, num_epochs, lr, weight_decay, init, generator, callback):
-    _check_observed(A, M)
+    start, cols, entries = _rows_of(A, M)
     num_epochs, lr, w = _settings(num_epochs, lr, weight_decay, callback, A)
     U, V = _start(A, rank, init, generator)
     u, v = U.numpy(), V.numpy()
-    # The observed entries, row after row: those of row i are start[i] to start[i + 1].
-    start = np.concatenate([[0], np.cumsum(M.sum(1).numpy())])
-    cols = (np.flatnonzero(M.numpy()) % A.shape[1]).astype(np.int32)
-    entries = A[M].numpy()
     work = len(cols) * U.shape[1]
-    some_rows = np.linspace(0, A.shape[0], min(A.shape[0], 1 + work // WORK_PER_CALL) + 1).astype(int)
+    some_rows = _edges(start, 1 + work // WORK_PER_CALL)
 
     def advance(epochs):
-        for first, last in zip(some_rows[:-1], some_rows[1:], strict=True):
+        for first, last in some_rows:
             finite = _sgd_rows(start, cols, entries, u, v, lr, w, first, last, epochs)
             if finite < epochs:
                 break
@@ -189,94 +192,236 @@ def _sgd_rows(start, cols, entries, U, V, lr, w, first, last, num_epochs):
 
 
 def _gd(A, M, rank, num_epochs, lr, weight_decay, init, generator, callback):
-    _check_observed(A, M)
+    """Each block of rows updates its rows of U and adds up its share of V's gradient; then the shares go into V."""
     num_epochs, lr, w = _settings(num_epochs, lr, weight_decay, callback, A)
-    U, V = _start(A, rank, init, generator)
-    a, mask, u = A.numpy(), M.numpy(), U.numpy()
-    vt = V.T.contiguous().clone().numpy()  # rank x n, so that the inner loops run along memory
-    decay_u, decay_v = (w * M.sum(dim).numpy().astype(a.dtype) for dim in (1, 0))
-    grad = np.empty((min(BLOCKS, A.shape[0]), *vt.shape), a.dtype)  # each block's share of V's gradient
-    edges = np.linspace(0, A.shape[0], len(grad) + 1).astype(int)
-    work = 3 * A.numel() * U.shape[1]
+    if A.layout == torch.strided:
+        _check_observed(A, M)
+        U, V = _start(A, rank, init, generator)
+        a, mask = A.numpy(), M.numpy().view(np.uint8)
+        v = V.T.contiguous().clone().numpy()  # rank x n, so that the inner loops run along memory
+        V = torch.from_numpy(v).T
+        decay_u, decay_v = (w * M.sum(dim).numpy().astype(a.dtype) for dim in (1, 0))
+        decay_v = decay_v[None, :]
+        edges = _edges(np.arange(A.shape[0] + 1), BLOCKS)
+        e, bits = _scratch(len(edges), ROWS, A.shape[1], dtype=a.dtype)
+        update, fixed = _gd_rows, (a, mask, U.numpy(), v, lr, decay_u)
+        work = 3 * A.numel() * U.shape[1]
+    else:
+        start, cols, entries = _rows_of(A, M)
+        U, V = _start(A, rank, init, generator)
+        v = V.numpy()
+        decay_u = w * np.diff(start).astype(v.dtype)
+        decay_v = w * np.bincount(cols, minlength=A.shape[1]).astype(v.dtype)[:, None]
+        edges = _edges(start, BLOCKS)
+        longest = np.diff(start).max()
+        e = bits = np.empty((len(edges), longest), v.dtype)
+        update, fixed = _gd_rows_sparse, (start, cols, entries, U.numpy(), v, lr, decay_u)
+        work = 3 * len(cols) * U.shape[1]
+    grad = np.empty((len(edges), *v.shape), v.dtype)
 
     def one_block(b):
-        _gd_rows(a, mask, u, vt, lr, decay_u, edges[b], edges[b + 1], grad[b])
+        update(*fixed, *edges[b], e[b], bits[b], grad[b])
 
     def in_threads(epochs):
         for epoch in range(epochs):
-            list(pool.map(one_block, range(len(grad))))
-            _gd_columns(vt, lr, decay_v, grad)
-            if not (_finite(u) and _finite(vt)):
+            list(pool.map(one_block, range(len(edges))))
+            _gd_columns(v, lr, decay_v, grad)
+            if not (_finite(U.numpy()) and _finite(v)):
                 return epoch
         return epochs
 
     def in_one_call(epochs):
-        return _gd_epochs(a, mask, u, vt, lr, decay_u, decay_v, edges, grad, epochs)
+        return _gd_epochs(*fixed, decay_v, edges, e, bits, grad, epochs)
 
-    advance = in_threads if 100 * work > WORK_PER_CALL else in_one_call
+    small = A.layout == torch.strided and 100 * work < WORK_PER_CALL
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return _run(advance, max(1, WORK_PER_CALL // work), U, torch.from_numpy(vt).T, num_epochs, lr, callback)
+        return _run(in_one_call if small else in_threads, max(1, WORK_PER_CALL // work), U, V, num_epochs, lr, callback)
 
 
-# Sums may be reordered and fused: then the loops along a row become vector instructions. NaN and infinity stay exact.
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _gd_rows(A, M, U, Vt, lr, decay, first, last, grad):
-    """One epoch's update of rows first to last of U; leave these rows' share of V's gradient in grad."""
+# In GD sums may be reordered and fused: then the loops along a row become vector instructions. NaN and infinity stay
+# what they are. Four rows at a time share what is read of V, and a tile of their errors stays in the first-level cache.
+fast = numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+
+
+@fast
+def _gd_rows(A, M, U, Vt, lr, decay, first, last, e, bits, grad):
+    """One epoch's update of rows first to last of U; their share of V's gradient goes to grad. bits is a view of e."""
     rank, n = Vt.shape
-    e = np.empty(n, A.dtype)
-    zero = A.dtype.type(0)
-    grad[:] = 0
+    u, ev = np.empty((ROWS, rank), U.dtype), np.empty((ROWS, rank), U.dtype)
+    for k in range(rank):
+        _fill_row(grad[k], 0)
+    for i in range(first, last, ROWS):
+        rows = min(ROWS, last - i)
+        for r in range(ROWS):
+            for k in range(rank):
+                u[r, k] = U[i + r, k] if r < rows else 0
+                ev[r, k] = 0
+        for r in range(rows, ROWS):
+            _fill_row(e[r], 0)
+        for left in range(0, n, TILE):
+            right = min(n, left + TILE)
+            _errors(A, M, u, Vt, i, rows, left, right, e, bits)
+            _times_v(e, Vt, ev, left, right)
+        for r in range(rows):
+            for k in range(rank):
+                u[r, k] += lr * (ev[r, k] - decay[i + r] * u[r, k])
+                U[i + r, k] = u[r, k]
+        for left in range(0, n, TILE):
+            _add_outer_product(grad, u, e, left, min(n, left + TILE))
+
+
+@fast
+def _errors(A, M, u, Vt, i, rows, left, right, e, bits):
+    """e = M * (A - u Vt) for some rows from i on, between the columns left and right."""
+    for r in range(rows):
+        _copy_row(A[i + r, left:right], e[r, left:right])
+    _subtract_product(e, u, Vt, left, right)
+    for r in range(rows):
+        _clear_unobserved(bits[r, left:right], M[i + r, left:right])
+
+
+@fast
+def _fill_row(e, value):
+    for j in range(len(e)):
+        e[j] = value
+
+
+@fast
+def _copy_row(a, e):
+    for j in range(len(e)):
+        e[j] = a[j]
+
+
+@fast
+def _clear_unobserved(bits, m):
+    """e = 0 where m is 0, as bits: even of NaN nothing is left, and there is no branch to predict."""
+    for j in range(len(bits)):
+        bits[j] &= -bits.dtype.type(m[j])
+
+
+@fast
+def _subtract_product(e, u, Vt, left, right):
+    """e -= u Vt, between the columns left and right."""
+    e0, e1, e2, e3 = e[0, left:right], e[1, left:right], e[2, left:right], e[3, left:right]
+    for k in range(len(Vt)):
+        v = Vt[k, left:right]
+        u0, u1, u2, u3 = u[0, k], u[1, k], u[2, k], u[3, k]
+        for j in range(len(v)):
+            e0[j] -= u0 * v[j]
+            e1[j] -= u1 * v[j]
+            e2[j] -= u2 * v[j]
+            e3[j] -= u3 * v[j]
+
+
+@fast
+def _times_v(e, Vt, ev, left, right):
+    """ev += e V, between the columns left and right."""
+    e0, e1, e2, e3 = e[0, left:right], e[1, left:right], e[2, left:right], e[3, left:right]
+    for k in range(len(Vt)):
+        v = Vt[k, left:right]
+        s0 = s1 = s2 = s3 = e.dtype.type(0)
+        for j in range(len(v)):
+            s0 += e0[j] * v[j]
+            s1 += e1[j] * v[j]
+            s2 += e2[j] * v[j]
+            s3 += e3[j] * v[j]
+        ev[0, k] += s0
+        ev[1, k] += s1
+        ev[2, k] += s2
+        ev[3, k] += s3
+
+
+@fast
+def _add_outer_product(grad, u, e, left, right):
+    """grad += u^T e, between the columns left and right."""
+    e0, e1, e2, e3 = e[0, left:right], e[1, left:right], e[2, left:right], e[3, left:right]
+    for k in range(len(grad)):
+        g = grad[k, left:right]
+        u0, u1, u2, u3 = u[0, k], u[1, k], u[2, k], u[3, k]
+        for j in range(len(g)):
+            g[j] += u0 * e0[j] + u1 * e1[j] + u2 * e2[j] + u3 * e3[j]
+
+
+@numba.njit(cache=True, nogil=True)
+def _gd_rows_sparse(start, cols, entries, U, V, lr, decay, first, last, e, _, grad):
+    """As _gd_rows, from the stored entries alone; V and grad are n x rank."""
+    rank = U.shape[1]
+    ev = np.empty(rank, U.dtype)
+    for j in range(len(grad)):
+        _fill_row(grad[j], 0)
     for i in range(first, last):
-        e[:] = A[i]
+        _fill_row(ev, 0)
+        for p in range(start[i], start[i + 1]):
+            j = cols[p]
+            error = entries[p]
+            for k in range(rank):
+                error -= U[i, k] * V[j, k]
+            for k in range(rank):
+                ev[k] += error * V[j, k]
+            e[p - start[i]] = error
         for k in range(rank):
-            for j in range(n):
-                e[j] -= U[i, k] * Vt[k, j]
-        for j in range(n):
-            e[j] = e[j] if M[i, j] else zero
-        for k in range(rank):
-            ev = zero
-            for j in range(n):
-                ev += e[j] * Vt[k, j]
-            u = U[i, k] + lr * (ev - decay[i] * U[i, k])
-            U[i, k] = u
-            for j in range(n):
-                grad[k, j] += u * e[j]
+            U[i, k] += lr * (ev[k] - decay[i] * U[i, k])
+        for p in range(start[i], start[i + 1]):
+            for k in range(rank):
+                grad[cols[p], k] += e[p - start[i]] * U[i, k]
 
 
-@numba.njit(cache=True, nogil=True)
-def _gd_columns(Vt, lr, decay, grad):
-    for k in range(Vt.shape[0]):
-        for j in range(Vt.shape[1]):
-            g = grad[0, k, j]
-            for b in range(1, len(grad)):
-                g += grad[b, k, j]
-            Vt[k, j] += lr * (g - decay[j] * Vt[k, j])
+@fast
+def _gd_columns(V, lr, decay, grad):
+    """V += lr (the blocks' shares of the gradient - decay V), whichever way V lies."""
+    for k in range(V.shape[0]):
+        for b in range(1, len(grad)):
+            for j in range(V.shape[1]):
+                grad[0, k, j] += grad[b, k, j]
+        for j in range(V.shape[1]):
+            V[k, j] += lr * (grad[0, k, j] - decay[k % len(decay), j % decay.shape[1]] * V[k, j])
 
 
-@numba.njit(cache=True, nogil=True)
-def _gd_epochs(A, M, U, Vt, lr, decay_u, decay_v, edges, grad, num_epochs):
+@fast
+def _gd_epochs(A, M, U, Vt, lr, decay_u, decay_v, edges, e, bits, grad, num_epochs):
+    """The dense epochs in one call, for a small matrix; return how many ended with finite factors."""
     for epoch in range(num_epochs):
-        for b in range(len(grad)):
-            _gd_rows(A, M, U, Vt, lr, decay_u, edges[b], edges[b + 1], grad[b])
+        for b in range(len(edges)):
+            _gd_rows(A, M, U, Vt, lr, decay_u, edges[b, 0], edges[b, 1], e[b], bits[b], grad[b])
         _gd_columns(Vt, lr, decay_v, grad)
         if not (_finite(U) and _finite(Vt)):
             return epoch
     return num_epochs
 
 
-@numba.njit(cache=True, nogil=True)
-def _squared_error(A, M, U, Vt):
-    rank, n = Vt.shape
-    e = np.empty(n, A.dtype)
+@fast
+def _squared_error(A, M, U, Vt, e, bits):
+    u = np.empty((ROWS, len(Vt)), U.dtype)
     total = 0.0
-    for i in range(A.shape[0]):
-        e[:] = A[i]
-        for k in range(rank):
-            for j in range(n):
-                e[j] -= U[i, k] * Vt[k, j]
-        for j in range(n):
-            if M[i, j]:
-                total += np.float64(e[j]) ** 2
+    for i in range(0, len(A), ROWS):
+        rows = min(ROWS, len(A) - i)
+        for r in range(rows):
+            _copy_row(U[i + r], u[r])
+        for left in range(0, A.shape[1], TILE):
+            right = min(A.shape[1], left + TILE)
+            _errors(A, M, u, Vt, i, rows, left, right, e, bits)
+            for r in range(rows):
+                total += _sum_of_squares(e[r, left:right])
+    return total
+
+
+@fast
+def _sum_of_squares(e):
+    total = 0.0
+    for j in range(len(e)):
+        total += np.float64(e[j]) * np.float64(e[j])
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _squared_error_sparse(start, cols, entries, U, V):
+    total = 0.0
+    for i in range(len(start) - 1):
+        for p in range(start[i], start[i + 1]):
+            e = entries[p]
+            for k in range(U.shape[1]):
+                e -= U[i, k] * V[cols[p], k]
+            total += np.float64(e) ** 2
     return total
 
 
@@ -289,6 +434,19 @@ def _finite(X):
     return True
 
 
+def _scratch(*shape, dtype):
+    """An array for errors, and a view of its bits as integers."""
+    e = np.zeros(shape, dtype)
+    return e, e.view(f"i{e.itemsize}")
+
+
+def _edges(start, blocks):
+    """Cut rows into at most so many blocks with about as many entries each: an array of (first row, last row)."""
+    cuts = np.unique(np.searchsorted(start, np.linspace(0, start[-1], blocks + 1)[:-1], side="right") - 1)
+    cuts[0] = 0
+    return np.stack([cuts, np.append(cuts[1:], len(start) - 1)], 1)
+
+
 def _run(advance, stride, U, V, num_epochs, lr, callback):
     """Do the epochs, stride by stride: advance(epochs) does some, and returns how many ended with finite factors."""
     epoch = 0
@@ -298,7 +456,7 @@ def _run(advance, stride, U, V, num_epochs, lr, callback):
         if finite < epochs:
             raise FloatingPointError(
                 f"the factors stopped being finite in epoch {epoch + finite + 1} of {num_epochs}: "
-                f"lr = {lr:g} is too large here; try a smaller one, such as {lr / 10:.1g}"
+                f"lr = {lr:g} is too large here; try a smaller one, {lr / 10:.1g} or less"
             )
         epoch += epochs
         if callback and callback(epoch, _copy(U), _copy(V)):
@@ -313,18 +471,21 @@ def _copy(X):
 # --------------------------------------------------------------------------------------------------------- the arguments
 
 
-def _matrix(A):
+def _matrix(A, sparse=False):
     if not isinstance(A, torch.Tensor):
         raise TypeError(f"A is a {type(A).__name__}; it needs to be a torch tensor: torch.as_tensor(A) makes one")
-    if A.ndim != 2 or A.layout != torch.strided:
-        raise ValueError(f"A has shape {tuple(A.shape)} and layout {A.layout}; it needs to be a dense m x n matrix")
+    if A.ndim != 2:
+        raise ValueError(f"A has shape {tuple(A.shape)}; it needs to be a matrix (m, n)")
+    if A.layout != torch.strided and not (sparse and A.layout in (torch.sparse_coo, torch.sparse_csr)):
+        what = "dense, sparse COO or sparse CSR" if sparse else "dense (the functions with a mask take sparse ones)"
+        raise ValueError(f"A has layout {A.layout}; it needs to be {what}")
     if A.device.type != "cpu":
         raise ValueError(f"A is on {A.device}; the factorisers run on the CPU: pass A.cpu()")
     if not (A.is_floating_point() or A.is_complex()):
         A = A.to(torch.get_default_dtype())
     if A.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"A has dtype {A.dtype}; it needs float32 or float64: pass A.float()")
-    return A.detach().contiguous()
+    return A.detach() if A.layout != torch.strided else A.detach().contiguous()
 
 
 def _everywhere(A):
@@ -332,6 +493,10 @@ def _everywhere(A):
 
 
 def _mask(M, A):
+    if A.layout != torch.strided:
+        if M is not None:
+            raise ValueError("M is given with a sparse A, whose stored entries are the observed ones; pass M=None")
+        return None
     if not isinstance(M, torch.Tensor):
         raise TypeError(f"M is a {type(M).__name__}; it needs to be a torch tensor of A's shape, boolean or of 0 and 1")
     if M.shape != A.shape:
@@ -344,16 +509,63 @@ def _mask(M, A):
 
 
 def _check_observed(A, M):
-    if not M.any():
+    observed, bad = _count(A.numpy(), M.numpy().view(np.uint8))
+    if not observed:
         what = "M observes no entry of A" if A.numel() else f"A is empty ({_shape(A)})"
         raise ValueError(f"{what}; at least one observed entry is needed")
-    bad = torch.nonzero(M & ~torch.isfinite(A))
-    if len(bad):
-        i, j = bad[0].tolist()
+    if bad:
+        i, j = torch.nonzero(M & ~torch.isfinite(A))[0].tolist()
         raise ValueError(
-            f"A[{i}, {j}] is {A[i, j].item()} and counts as observed (with {len(bad) - 1} more such); observed entries "
-            "need to be finite: mask it with M[i, j] = 0, in a function that takes M"
+            f"A[{i}, {j}] is {A[i, j].item()} and counts as observed (with {bad - 1} more such); observed entries need "
+            "to be finite: mask it with M[i, j] = 0, in a function that takes M"
         )
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(A, M):
+    """How many entries are observed, and how many of these are NaN or infinite: in one pass, without a copy."""
+    observed = bad = 0
+    for i in range(A.shape[0]):
+        for j in range(A.shape[1]):
+            observed += M[i, j]
+            bad += M[i, j] & (A[i, j] - A[i, j] != 0)
+    return observed, bad
+
+
+def _rows_of(A, M):
+    """The observed entries, row after row: those of row i are start[i] to start[i + 1]; their columns; their values."""
+    m, n = A.shape
+    if A.layout == torch.strided:
+        _check_observed(A, M)
+        start = np.concatenate([[0], np.cumsum(M.sum(1).numpy())])
+        return start, (np.flatnonzero(M.numpy()) % n).astype(np.int32), A[M].numpy()
+    if A.layout == torch.sparse_csr:
+        start, cols, values = A.crow_indices().numpy(), A.col_indices().numpy(), A.values().numpy()
+        rows = None
+    else:
+        (rows, cols), values = A._indices().numpy(), A._values().numpy()  # indices() wants coalesced ones
+        start = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=m))])
+    if not len(values):
+        raise ValueError("A stores no entry; at least one observed entry is needed")
+    # torch lets a sparse tensor through whose indices lie outside; the compiled loops would not notice.
+    if cols.min() < 0 or cols.max() >= n or len(start) != m + 1 or start[0] != 0 or start[-1] != len(cols):
+        raise ValueError(f"A has indices outside its {m} x {n} entries; make it with check_invariants=True")
+    if not np.isfinite(values).all():
+        raise ValueError(f"A stores {np.count_nonzero(~np.isfinite(values))} entries of NaN or infinity; drop them")
+    if not A.is_coalesced() if rows is not None else not _ascending(start, cols):
+        place = (np.repeat(np.arange(m), np.diff(start)) if rows is None else rows) * n + cols
+        order = np.argsort(place, kind="stable")
+        if (np.diff(place[order]) == 0).any():
+            raise ValueError("A stores an entry twice; A.coalesce() would add the two up: drop one")
+        cols, values = cols[order], values[order]
+    return np.ascontiguousarray(start), cols.astype(np.int32), np.ascontiguousarray(values)
+
+
+def _ascending(start, cols):
+    """Whether the columns ascend within each row."""
+    inside = np.ones(len(cols), bool)
+    inside[start[:-1][start[:-1] < len(cols)]] = False
+    return (np.diff(cols)[inside[1:]] > 0).all()
 
 
 def _settings(num_epochs, lr, weight_decay, callback, A):

@@ -58,7 +58,7 @@ def test_a_verdict_that_the_value_does_not_bear_out_is_refused():
 
 def test_without_the_courses_data_a_claim_is_shown_as_such(capsys):
     COURSE.check(None)
-    assert "not computed here: needs the course's data" in capsys.readouterr().out
+    assert "recomputed nothing here: needs the course's data" in capsys.readouterr().out
 
 
 def test_the_ledgers_verdicts_agree_with_its_own_values():

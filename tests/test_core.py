@@ -268,6 +268,77 @@ def test_a_view_and_its_copy_give_the_same():
         )
 
 
+# --------------------------------------------------------------------------------------------------------- sparse input
+
+
+def sparse_forms(A, M):
+    """A's observed entries as sparse tensors: COO coalesced, COO in random order, CSR."""
+    index = torch.nonzero(M).T
+    coo = torch.sparse_coo_tensor(index, A[M], A.shape).coalesce()
+    order = torch.randperm(index.shape[1], generator=seeded(9))
+    shuffled = torch.sparse_coo_tensor(index[:, order], A[M][order], A.shape)
+    return coo, shuffled, coo.to_sparse_csr()
+
+
+@both_masked
+@settings(max_examples=40, deadline=None)
+@given(problems())
+def test_sparse_input_gives_the_result_of_the_mask(factorize, problem):
+    A, M, start, lr, w = problem
+    A = torch.where(M, A, 0)
+    A[tuple(torch.nonzero(M)[0])] = 0  # a stored zero is an observed one
+    dense = factorize(A, M, start[0].shape[1], 5, lr, weight_decay=w, init=start)
+    for sparse in sparse_forms(A, M):
+        assert_equal(factorize(sparse, None, start[0].shape[1], 5, lr, weight_decay=w, init=start), dense, A.dtype)
+        torch.testing.assert_close(reconstruction_loss(sparse, *start), reconstruction_loss(A, *start, M))
+        for x, y in zip(damped_means(sparse, None, 3), damped_means(A, M, 3), strict=True):
+            torch.testing.assert_close(x, y)
+
+
+def test_sparse_gd_gives_the_same_bits_for_any_number_of_threads():
+    A, M = torch.rand(301, 401, generator=seeded()), torch.rand(301, 401, generator=seeded(1)) < 0.1
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            results.append(gd_factorize_masked(sparse_forms(A, M)[0], None, 5, 4, 1e-3, generator=seeded(2)))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
+
+
+@both_masked
+def test_a_bad_sparse_call_is_refused(factorize):
+    twice = torch.sparse_coo_tensor([[0, 0, 1], [1, 1, 0]], [1.0, 2.0, 3.0], (2, 2))
+    nan = torch.sparse_coo_tensor([[0], [1]], [float("nan")], (2, 2))
+    empty = torch.sparse_coo_tensor(torch.empty(2, 0), torch.empty(0), (2, 2))
+    for A, M, words in [
+        (twice, None, "A stores an entry twice"),
+        (nan, None, "A stores 1 entries of NaN"),
+        (empty, None, "A stores no entry"),
+        (
+            torch.sparse_csr_tensor([0, 1, 2], [0, 7], [1.0, 2.0], (2, 2), check_invariants=False),
+            None,
+            "indices outside",
+        ),
+        (twice, torch.ones(2, 2), "M is given with a sparse A"),
+        (A3.to_sparse_csc(), None, "layout torch.sparse_csc.*COO or sparse CSR"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            factorize(A, M, 1)
+    with pytest.raises(ValueError, match="needs to be dense.*with a mask"):
+        sgd_factorize(A3.to_sparse(), 1)
+
+
+def test_rows_without_an_entry_are_left_where_they_started():
+    A = torch.sparse_coo_tensor([[2, 2, 5], [0, 3, 3]], [1.0, 2.0, 3.0], (7, 4))
+    start = torch.rand(7, 2), torch.rand(4, 2)
+    for factorize in (sgd_factorize_masked, gd_factorize_masked):
+        U, V = factorize(A, None, 2, 3, 0.01, init=start)
+        assert torch.equal(U[[0, 1, 3, 4, 6]], start[0][[0, 1, 3, 4, 6]]) and torch.equal(V[[1, 2]], start[1][[1, 2]])
+        assert not torch.equal(U[2], start[0][2])
+
+
 # ------------------------------------------------------------------------------------------- callbacks and interruptions
 
 
@@ -341,7 +412,7 @@ GOOD = dict(A=A3, M=M3, rank=2)
     ("bad", "error", "words"),
     [
         (dict(A=A3.numpy()), TypeError, "A is a ndarray.*torch.as_tensor"),
-        (dict(A=A3[0]), ValueError, r"A has shape \(3,\)"),
+        (dict(A=A3[0]), ValueError, r"A has shape \(3,\).*matrix"),
         (dict(A=A3.half()), TypeError, "float16.*float32"),
         (dict(A=A3.to(torch.complex64)), TypeError, "complex64"),
         (dict(A=A3.to("meta")), ValueError, "meta.*CPU"),
