@@ -5,7 +5,7 @@ READY := .venv/ready
 NBVAL := --nbval --nbval-current-env
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: report test lint lab refresh clean
+.PHONY: report test lint lab bench refresh clean
 .DELETE_ON_ERROR:
 
 report: $(READY)  ## execute and check the notebooks, render the report, print the table of claims
@@ -23,6 +23,12 @@ lint: $(READY)
 
 lab: $(READY)  ## explore
 	cd notebooks && ../$(BIN)/jupyter lab 1.1-gradient-factorisation.ipynb
+
+# Two peers that only the bench needs; one that does not install here is named as missing.
+bench: $(READY)  ## speed and memory as ratios: build/bench.md
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check libmf==0.9.2
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check scikit-surprise==1.1.5
+	$(BIN)/python tests/bench.py
 
 refresh: $(READY)  ## execute the notebooks in place, and write the README's table anew
 	$(BIN)/ruff check --fix -q notebooks; $(BIN)/ruff format -q notebooks

@@ -1,0 +1,296 @@
+"""`make bench`: what mf_core costs, as ratios measured in one process on the same data; the table is build/bench.md.
+
+python tests/bench.py          all rows, each in a process of its own, so that memory is its own too
+python tests/bench.py ROW ...  some rows, in this process
+
+A time per epoch is the difference between a long and a short run, so that preparing the data does not count; a median
+of several repetitions, ours and the other taken in turn. Memory is by how much a run raises what the process holds.
+"""
+
+import functools
+import importlib
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import mf_core
+from mf_data import load_coursework_matrix, load_ratings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def seconds(function):
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def memory(field):
+    """VmRSS, what the process holds now, or VmHWM, its peak, in MB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{field}:")[1].split()[0]) / 1024
+
+
+def rise(function):
+    """By how many MB the function raises the process's memory at its peak (None where the system can't tell)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        before = memory("VmRSS")
+        function()
+        return memory("VmHWM") - before
+    except OSError:
+        return function() and None
+
+
+def in_turn(repeats, *functions):
+    """The medians of the functions' times, each run so many times, in turn; and how far each raises the memory."""
+    for function in functions:
+        function()  # compiled, loaded
+    rises = [rise(function) for function in functions]
+    times = [[function() for function in functions] for _ in range(repeats)]
+    return [statistics.median(column) for column in zip(*times, strict=True)], rises
+
+
+def per_epoch(run, few, many):
+    """A function that measures run(epochs) per epoch, without its preparations."""
+    return lambda: (seconds(lambda: run(many)) - seconds(lambda: run(few))) / (many - few)
+
+
+def row(work, against, ours, other, target, rises=(None, None)):
+    space = "" if None in rises else ", ".join(f"{x:.0f} MB" for x in (rises[0], min(rises[1:])))
+    print(
+        f"| {work} | {against} | {text(ours)} | {text(other)} | {other / ours:.1f} x | {target} x | {space} |",
+        flush=True,
+    )
+
+
+def text(value):
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
+        if value * factor >= 1 or unit == "µs":
+            return f"{value * factor:.3g} {unit}"
+
+
+def missing(work, against, target):
+    print(f"| {work} | {against} | | *does not install here* | | {target} x | |", flush=True)
+
+
+# ------------------------------------------------------------------------------------------- the coursework's own code
+
+
+def coursework_sgd(A, rank, num_epochs=1000, lr=0.01):
+    U, V = torch.rand(A.shape[0], rank), torch.rand(A.shape[1], rank)
+    for _ in range(num_epochs):
+        for i in range(A.shape[0]):
+            for j in range(A.shape[1]):
+                e = A[i, j] - torch.dot(U[i], V[j])
+                U[i] = U[i] + lr * e * V[j]
+                V[j] = V[j] + lr * e * U[i]
+    return U, V
+
+
+def coursework_gd(A, M, U, V, num_epochs, lr=1e-5):
+    for _ in range(num_epochs):
+        err = (A - U @ V.t()) * M
+        U = U + lr * err @ V
+        V = V + lr * err.t() @ U
+    return U, V
+
+
+def bench_small():
+    A, _ = load_coursework_matrix()
+    ours = lambda: seconds(lambda: [mf_core.sgd_factorize(A, 2) for _ in range(20)]) / 20  # noqa: E731
+    (own, other), _ = in_turn(5, ours, lambda: seconds(lambda: coursework_sgd(A, 2)))
+    row("1.2: 3 x 3, rank 2, 1000 epochs, whole call", "the coursework's loop", own, other, 300)
+
+
+def bench_gd(rank):
+    ratings = load_ratings()
+    A, M, F = ratings.A, ratings.M, ratings.M.float()
+    del ratings
+    start = torch.rand(A.shape[0], rank), torch.rand(A.shape[1], rank)
+    ours = per_epoch(lambda n: mf_core.gd_factorize_masked(A, M, rank, n, init=start), 1, 11)
+    boolean = per_epoch(lambda n: coursework_gd(A, M, *start, n), 0, 2)
+    floats = per_epoch(lambda n: coursework_gd(A, F, *start, n), 0, 2)
+    (own, *others), rises = in_turn(5, ours, boolean, floats)
+    what = f"4.1: GD, 1000 x 10000, half observed, rank {rank}, an epoch"
+    row(what, "the coursework's function", own, min(others), 25 if rank == 5 else 8, rises)
+
+
+# ------------------------------------------------------------------------------------------------------------- the peers
+
+
+def random_ratings(m, n, count, seed=0):
+    """So many ratings in random cells, as a coalesced sparse tensor."""
+    rng = np.random.default_rng(seed)
+    place = np.unique(rng.integers(0, m * n, int(count * 1.02 + 10)))
+    place = np.sort(rng.permutation(place)[:count])
+    index = torch.from_numpy(np.stack([place // n, place % n]))
+    values = torch.from_numpy(rng.integers(1, 6, len(place)).astype(np.float32))
+    return torch.sparse_coo_tensor(index, values, (m, n), is_coalesced=True, check_invariants=True)
+
+
+def libmf(A, rank):
+    """A function of the number of epochs that runs LIBMF: one thread, no regularisation; None where it is not."""
+    try:
+        with open(os.devnull, "w") as null:
+            sys.stdout, out = null, sys.stdout
+            try:
+                module = importlib.import_module("libmf.mf")
+            finally:
+                sys.stdout = out
+    except (ImportError, OSError):
+        return None
+    table = np.column_stack([A.indices()[0], A.indices()[1], A.values()]).astype(np.float32)
+    flags = dict(k=rank, nr_threads=1, quiet=True, eta=0.001, **{f"lambda_{x}": 0.0 for x in ("p1", "p2", "q1", "q2")})
+    return lambda epochs: module.MF(nr_iters=epochs, **flags).fit(table)
+
+
+def surprise(A, rank):
+    """The same for Surprise's SVD(biased=False), its data made directly, without its slow table of names."""
+    try:
+        module = importlib.import_module("surprise")
+    except ImportError:
+        return None
+    users, items = {}, {}
+    for i, j, r in zip(*A.indices().tolist(), A.values().tolist(), strict=True):
+        users.setdefault(j, []).append((i, r))
+        items.setdefault(i, []).append((j, r))
+    names = [{k: k for k in side} for side in (users, items)]
+    trainset = module.Trainset(users, items, A.shape[1], A.shape[0], len(A.values()), (1, 5), *names)
+    algorithm = module.SVD
+    flags = dict(n_factors=rank, biased=False, lr_all=0.001, reg_all=0.0, random_state=0)
+    return lambda epochs: algorithm(n_epochs=epochs, **flags).fit(trainset)
+
+
+def bench_peer(name, m, n, count, rank, few, many, repeats, target):
+    A = random_ratings(m, n, count)
+    work, against = (
+        f"SGD, {count / 1e6:g} million ratings, rank {rank}, an epoch",
+        {
+            "libmf": "LIBMF, one thread, no regularisation",
+            "surprise": "Surprise SVD(biased=False)",
+        }[name],
+    )
+    ours = per_epoch(lambda k: mf_core.sgd_factorize_masked(A, None, rank, k, 0.001), 1, 4)
+    peer = {"libmf": libmf, "surprise": surprise}[name](A, rank)
+    if peer is None:
+        missing(work, against, target)
+        return
+    (own, other), rises = in_turn(repeats, ours, per_epoch(peer, few, many))
+    row(work, against, own, other, target, rises)
+
+
+# ------------------------------------------------------------------------------------------------------------- how it grows
+
+
+def bench_growth():
+    """Cost against the number of ratings, the rank and the epochs, in nanoseconds a rating."""
+
+    def cost(A, rank, few=1, many=4):
+        run = per_epoch(lambda k: mf_core.sgd_factorize_masked(A, None, rank, k, 0.001), few, many)
+        (own,), _ = in_turn(3, run)
+        return own / len(A.values()) * 1e9
+
+    counts = [100_000, 1_000_000, 5_000_000, 25_000_000]
+    base = None
+    for count in counts:
+        scale = (count / 25e6) ** 0.5
+        A = random_ratings(int(162_541 * scale), int(59_047 * scale), count)
+        ns = cost(A, 16)
+        base = base or ns
+        print(
+            f"| SGD, {count:,} ratings, rank 16 | {counts[0]:,} ratings | {ns:.1f} ns a rating | {base:.1f} ns | | | |"
+        )
+    A = random_ratings(1000, 10_000, 5_000_000)
+    for rank in (1, 2, 5, 10, 20, 50):
+        print(f"| SGD, 5 million ratings, rank {rank} | | {cost(A, rank):.1f} ns a rating | | | | |", flush=True)
+    ns = [cost(A, 5, 1, 1 + epochs) for epochs in (1, 10)]
+    print(f"| SGD, 5 million ratings, rank 5, 10 epochs | 1 epoch | {ns[1]:.1f} ns a rating | {ns[0]:.1f} ns | | | |")
+
+
+def bench_memory():
+    """MovieLens 25M's size: memory with the data in it."""
+    A = random_ratings(162_541, 59_047, 25_000_000)
+    data = A.indices().nbytes + A.values().nbytes
+    for factorize in (mf_core.sgd_factorize_masked, mf_core.gd_factorize_masked):
+        run = functools.partial(factorize, A, None, 16, 1, 1e-5)
+        run()  # compiled
+        work = f"{factorize.__name__}, 162,541 x 59,047, 25 million ratings, rank 16, a call of one epoch"
+        took, space = seconds(run), f"{rise(run):.0f} MB over the data's {data / 2**20:.0f} MB"
+        print(f"| {work} | | {text(took)} | | | under 2 GB | {space} |", flush=True)
+
+
+def bench_start():
+    """Import, and the first call with a cold and a warm cache, each in a new process."""
+    first = "import time, torch; t = time.perf_counter(); import mf_core; a = time.perf_counter() - t; A = torch.rand(3, 3); "
+    first += "t = time.perf_counter(); mf_core.{}; print(a, time.perf_counter() - t)"
+    for call in ("sgd_factorize(A, 2)", "gd_factorize_masked(A, A > -1, 2)"):
+        with tempfile.TemporaryDirectory() as cache:
+            runs = []
+            for _ in range(4):
+                out = subprocess.run([sys.executable, "-c", first.format(call)], capture_output=True, text=True, check=True,
+                                     env=os.environ | {"NUMBA_CACHE_DIR": cache}, cwd=ROOT)  # fmt: skip
+                runs.append([float(x) for x in out.stdout.split()])
+        (_, cold), *warm = runs
+        imported, first_call = (statistics.median(column) for column in zip(*warm, strict=True))
+        name = call.split("(")[0]
+        print(f"| import of mf_core over importing torch | | {text(imported)} | | | under 0.5 s | |")
+        print(
+            f"| first {name}, warm cache | cold cache | {text(first_call)} | {text(cold)} | | under 0.5 s | |",
+            flush=True,
+        )
+
+
+ROWS = {
+    "small": bench_small,
+    **{f"gd-{rank}": lambda rank=rank: bench_gd(rank) for rank in (1, 2, 5, 10, 20, 50)},
+    "libmf-5": lambda: bench_peer("libmf", 1000, 10_000, 5_000_000, 5, 1, 11, 5, 3),
+    "surprise-5": lambda: bench_peer("surprise", 1000, 10_000, 5_000_000, 5, 1, 3, 3, 15),
+    "libmf-25": lambda: bench_peer("libmf", 162_541, 59_047, 25_000_000, 16, 1, 4, 3, 2),
+    "memory": bench_memory,
+    "growth": bench_growth,
+    "start": bench_start,
+}
+HEAD = "| work | against | ours | the other | ratio | target | peak memory over the data's: ours, the other's |\n|---|---|---|---|---|---|---|"
+
+
+def main():
+    if sys.argv[1:]:
+        for name in sys.argv[1:]:
+            ROWS[name]()
+        return
+    machine = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        machine = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), machine)
+        flags = next((line for line in lines if line.startswith("flags")), "")
+        machine += ", AVX-512" if " avx512f" in flags else ", AVX2, no AVX-512" if " avx2" in flags else ""
+    table = [
+        f"{machine}; {os.cpu_count()} cores; Python {platform.python_version()}, torch {torch.__version__}",
+        "",
+        HEAD,
+    ]
+    print("\n".join(table), flush=True)
+    for name in ROWS:
+        run = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True)
+        if run.returncode:
+            sys.exit(f"bench {name} failed:\n{run.stderr}")
+        lines = [line for line in run.stdout.splitlines() if line.startswith("|")]
+        print("\n".join(lines), flush=True)
+        table += lines
+    out = ROOT / "build" / "bench.md"
+    out.parent.mkdir(exist_ok=True)
+    out.write_text("\n".join(table) + "\n")
+    print(f"\n{out}")
+
+
+if __name__ == "__main__":
+    main()
