@@ -207,7 +207,7 @@ def _gd(A, M, rank, num_epochs, lr, weight_decay, init, generator, callback):
         a, mask = A.numpy(), M.numpy().view(np.uint8)
         v = V.T.contiguous().clone().numpy()  # rank x n, so that the inner loops run along memory
         V = torch.from_numpy(v).T
-        decay_u, decay_v = (w * M.sum(dim).numpy().astype(a.dtype) for dim in (1, 0))
+        decay_u, decay_v = (w * M.numpy().sum(axis).astype(a.dtype) for axis in (1, 0))
         decay_v = decay_v[None, :]
         edges = _edges(np.arange(A.shape[0] + 1), BLOCKS)
         e, bits = _scratch(len(edges), ROWS, A.shape[1], dtype=a.dtype)
@@ -544,7 +544,7 @@ def _rows_of(A, M):
     m, n = A.shape
     if A.layout == torch.strided:
         _check_observed(A, M)
-        start = np.concatenate([[0], np.cumsum(M.sum(1).numpy())])
+        start = np.concatenate([[0], np.cumsum(M.numpy().sum(1))])
         return start, (np.flatnonzero(M.numpy()) % n).astype(np.int32), A[M].numpy()
     if A.layout == torch.sparse_csr:
         start, cols, values = A.crow_indices().numpy(), A.col_indices().numpy(), A.values().numpy()
