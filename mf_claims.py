@@ -183,7 +183,7 @@ def main():
     rows = scoreboard()
     columns = ["section", "statement", "reported", "recomputed", "verdict"]
     table = [columns, *([row[column] for column in columns] for row in rows)]
-    table = [[cell if len(cell) <= 76 else cell[:73] + "..." for cell in row] for row in table]
+    table = [[cell if len(cell) <= 40 else cell[:37] + "..." for cell in row] for row in table]
     widths = [max(len(row[c]) for row in table) for c in range(len(columns))]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
