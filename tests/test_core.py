@@ -72,30 +72,29 @@ def problems(draw):
 # ------------------------------------------------------------------------------------------------------ the same results
 
 
-@both_dtypes
-def test_sgd_follows_the_courseworks_loop_from_the_same_seed(dtype):
-    A = A3.to(dtype)
+def drawn_as_the_coursework_does(dtype):
+    """The start that it draws, U before V; torch's generator is then set back, to draw it again."""
     torch.manual_seed(3)
     start = torch.rand(3, 2, dtype=dtype), torch.rand(3, 2, dtype=dtype)
     torch.manual_seed(3)
+    return start
+
+
+@both_dtypes
+def test_sgd_follows_the_courseworks_loop_from_the_same_seed(dtype):
+    A, start = A3.to(dtype), drawn_as_the_coursework_does(dtype)
     assert_equal(sgd_factorize(A, 2), sgd_oracle(A, torch.ones(3, 3), *start, 1000, 0.01), dtype)
 
 
 @both_dtypes
 def test_masked_sgd_follows_the_courseworks_loop_from_the_same_seed(dtype):
-    A = A3.to(dtype)
-    torch.manual_seed(3)
-    start = torch.rand(3, 2, dtype=dtype), torch.rand(3, 2, dtype=dtype)
-    torch.manual_seed(3)
+    A, start = A3.to(dtype), drawn_as_the_coursework_does(dtype)
     assert_equal(sgd_factorize_masked(A, M3, 2), sgd_oracle(A, M3, *start, 1000, 0.01), dtype)
 
 
 @both_dtypes
 def test_masked_gd_follows_the_courseworks_function_from_the_same_seed(dtype):
-    A = A3.to(dtype)
-    torch.manual_seed(3)
-    start = torch.rand(3, 2, dtype=dtype), torch.rand(3, 2, dtype=dtype)
-    torch.manual_seed(3)
+    A, start = A3.to(dtype), drawn_as_the_coursework_does(dtype)
     assert_equal(gd_factorize_masked(A, M3, 2, lr=0.01), gd_oracle(A, M3, *start, 1000, 0.01), dtype)
 
 
