@@ -121,7 +121,7 @@ def reconstruction_loss(A, U, V, M=None):
         M = _everywhere(A) if M is None else _mask(M, A)
         _check_observed(A, M)
         scratch = _scratch(ROWS, A.shape[1], dtype=A.numpy().dtype)
-        total = _squared_error(A.numpy(), M.numpy().view(np.uint8), U.numpy(), V.T.contiguous().numpy(), *scratch)
+        total = _squared_error(A.numpy(), M.numpy().view(np.uint8), U.numpy(), _columns_in_pairs(V).numpy(), *scratch)
     return torch.tensor(total, dtype=A.dtype)
 
 
@@ -205,8 +205,8 @@ def _gd(A, M, rank, num_epochs, lr, weight_decay, init, generator, callback):
         _check_observed(A, M)
         U, V = _start(A, rank, init, generator)
         a, mask = A.numpy(), M.numpy().view(np.uint8)
-        v = V.T.contiguous().clone().numpy()  # rank x n, so that the inner loops run along memory
-        V = torch.from_numpy(v).T
+        v = _columns_in_pairs(V).numpy()
+        V = torch.from_numpy(v[: V.shape[1]]).T
         decay_u, decay_v = (w * M.numpy().sum(axis).astype(a.dtype) for axis in (1, 0))
         decay_v = decay_v[None, :]
         edges = _edges(np.arange(A.shape[0] + 1), BLOCKS)
@@ -254,13 +254,13 @@ fast = numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"
 def _gd_rows(A, M, U, Vt, lr, decay, first, last, e, bits, grad):
     """One epoch's update of rows first to last of U; their share of V's gradient goes to grad. bits is a view of e."""
     rank, n = Vt.shape
-    u, ev = np.empty((ROWS, rank), U.dtype), np.empty((ROWS, rank), U.dtype)
+    u, ev = np.zeros((ROWS, rank), U.dtype), np.zeros((ROWS, rank), U.dtype)
     for k in range(rank):
         _fill_row(grad[k], 0)
     for i in range(first, last, ROWS):
         rows = min(ROWS, last - i)
         for r in range(ROWS):
-            for k in range(rank):
+            for k in range(U.shape[1]):
                 u[r, k] = U[i + r, k] if r < rows else 0
                 ev[r, k] = 0
         for r in range(rows, ROWS):
@@ -270,7 +270,7 @@ def _gd_rows(A, M, U, Vt, lr, decay, first, last, e, bits, grad):
             _errors(A, M, u, Vt, i, rows, left, right, e, bits)
             _times_v(e, Vt, ev, left, right)
         for r in range(rows):
-            for k in range(rank):
+            for k in range(U.shape[1]):
                 u[r, k] += lr * (ev[r, k] - decay[i + r] * u[r, k])
                 U[i + r, k] = u[r, k]
         for left in range(0, n, TILE):
@@ -310,43 +310,54 @@ def _clear_unobserved(bits, m):
 def _subtract_product(e, u, Vt, left, right):
     """e -= u Vt, between the columns left and right."""
     e0, e1, e2, e3 = e[0, left:right], e[1, left:right], e[2, left:right], e[3, left:right]
-    for k in range(len(Vt)):
-        v = Vt[k, left:right]
+    for k in range(0, len(Vt), 2):
+        v, w = Vt[k, left:right], Vt[k + 1, left:right]
         u0, u1, u2, u3 = u[0, k], u[1, k], u[2, k], u[3, k]
+        x0, x1, x2, x3 = u[0, k + 1], u[1, k + 1], u[2, k + 1], u[3, k + 1]
         for j in range(len(v)):
-            e0[j] -= u0 * v[j]
-            e1[j] -= u1 * v[j]
-            e2[j] -= u2 * v[j]
-            e3[j] -= u3 * v[j]
+            e0[j] -= u0 * v[j] + x0 * w[j]
+            e1[j] -= u1 * v[j] + x1 * w[j]
+            e2[j] -= u2 * v[j] + x2 * w[j]
+            e3[j] -= u3 * v[j] + x3 * w[j]
 
 
 @fast
 def _times_v(e, Vt, ev, left, right):
     """ev += e V, between the columns left and right."""
     e0, e1, e2, e3 = e[0, left:right], e[1, left:right], e[2, left:right], e[3, left:right]
-    for k in range(len(Vt)):
-        v = Vt[k, left:right]
-        s0 = s1 = s2 = s3 = e.dtype.type(0)
+    for k in range(0, len(Vt), 2):
+        v, w = Vt[k, left:right], Vt[k + 1, left:right]
+        s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = e.dtype.type(0)
         for j in range(len(v)):
             s0 += e0[j] * v[j]
             s1 += e1[j] * v[j]
             s2 += e2[j] * v[j]
             s3 += e3[j] * v[j]
+            t0 += e0[j] * w[j]
+            t1 += e1[j] * w[j]
+            t2 += e2[j] * w[j]
+            t3 += e3[j] * w[j]
         ev[0, k] += s0
         ev[1, k] += s1
         ev[2, k] += s2
         ev[3, k] += s3
+        ev[0, k + 1] += t0
+        ev[1, k + 1] += t1
+        ev[2, k + 1] += t2
+        ev[3, k + 1] += t3
 
 
 @fast
 def _add_outer_product(grad, u, e, left, right):
     """grad += u^T e, between the columns left and right."""
     e0, e1, e2, e3 = e[0, left:right], e[1, left:right], e[2, left:right], e[3, left:right]
-    for k in range(len(grad)):
-        g = grad[k, left:right]
+    for k in range(0, len(grad), 2):
+        g, h = grad[k, left:right], grad[k + 1, left:right]
         u0, u1, u2, u3 = u[0, k], u[1, k], u[2, k], u[3, k]
+        x0, x1, x2, x3 = u[0, k + 1], u[1, k + 1], u[2, k + 1], u[3, k + 1]
         for j in range(len(g)):
             g[j] += u0 * e0[j] + u1 * e1[j] + u2 * e2[j] + u3 * e3[j]
+            h[j] += x0 * e0[j] + x1 * e1[j] + x2 * e2[j] + x3 * e3[j]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -398,7 +409,7 @@ def _gd_epochs(A, M, U, Vt, lr, decay_u, decay_v, edges, e, bits, grad, num_epoc
 
 @fast
 def _squared_error(A, M, U, Vt, e, bits):
-    u = np.empty((ROWS, len(Vt)), U.dtype)
+    u = np.zeros((ROWS, len(Vt)), U.dtype)
     total = 0.0
     for i in range(0, len(A), ROWS):
         rows = min(ROWS, len(A) - i)
@@ -445,6 +456,13 @@ def _scratch(*shape, dtype):
     """An array for errors, and a view of its bits as integers."""
     e = np.zeros(shape, dtype)
     return e, e.view(f"i{e.itemsize}")
+
+
+def _columns_in_pairs(V):
+    """V transposed, so that the inner loops run along memory, with a row of zeros below if the rank is odd."""
+    v = torch.zeros(V.shape[1] + V.shape[1] % 2, V.shape[0], dtype=V.dtype)
+    v[: V.shape[1]] = V.T
+    return v
 
 
 def _edges(start, blocks):

@@ -7,7 +7,6 @@ A time per epoch is the difference between a long and a short run, so that prepa
 of several repetitions, ours and the other taken in turn. Memory is by how much a run raises what the process holds.
 """
 
-import functools
 import importlib
 import os
 import platform
@@ -116,7 +115,7 @@ def bench_gd(rank):
     A, M, F = ratings.A, ratings.M, ratings.M.float()
     del ratings
     start = torch.rand(A.shape[0], rank), torch.rand(A.shape[1], rank)
-    ours = per_epoch(lambda n: mf_core.gd_factorize_masked(A, M, rank, n, init=start), 1, 11)
+    ours = per_epoch(lambda n: mf_core.gd_factorize_masked(A, M, rank, n, init=start), 1, 41)
     boolean = per_epoch(lambda n: coursework_gd(A, M, *start, n), 0, 2)
     floats = per_epoch(lambda n: coursework_gd(A, F, *start, n), 0, 2)
     (own, *others), rises = in_turn(5, ours, boolean, floats)
@@ -217,28 +216,40 @@ def bench_growth():
 
 
 def bench_memory():
-    """MovieLens 25M's size: memory with the data in it."""
+    """MovieLens 25M's size: the peak memory of a process that does nothing but load such data and factorise them."""
     A = random_ratings(162_541, 59_047, 25_000_000)
-    data = A.indices().nbytes + A.values().nbytes
-    for factorize in (mf_core.sgd_factorize_masked, mf_core.gd_factorize_masked):
-        run = functools.partial(factorize, A, None, 16, 1, 1e-5)
-        run()  # compiled
-        work = f"{factorize.__name__}, 162,541 x 59,047, 25 million ratings, rank 16, a call of one epoch"
-        took, space = seconds(run), f"{rise(run):.0f} MB over the data's {data / 2**20:.0f} MB"
-        print(f"| {work} | | {text(took)} | | | under 2 GB | {space} |", flush=True)
+    size = (A.indices().nbytes + A.values().nbytes) / 2**20
+    code = """if True:
+        import sys, time, torch, mf_core
+        A = torch.sparse_coo_tensor(*torch.load(sys.argv[1]), (162_541, 59_047), is_coalesced=True)
+        start = time.perf_counter()
+        mf_core.{}(A, None, 16, 1, 1e-5)
+        took = time.perf_counter() - start
+        print(took, open("/proc/self/status").read().split("VmHWM:")[1].split()[0])"""
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save((A.indices(), A.values()), f"{folder}/ratings.pt")
+        for name in ("sgd_factorize_masked", "gd_factorize_masked"):
+            took, peak = fresh(code.format(name), f"{folder}/ratings.pt")
+            work = f"{name}, 162,541 x 59,047, 25 million ratings, rank 16, a call of one epoch"
+            space = f"{peak / 1024:.0f} MB the whole process, {size:.0f} MB of it the ratings"
+            print(f"| {work} | | {text(took)} | | | under 2 GB | {space} |", flush=True)
+
+
+def fresh(code, *arguments, **environment):
+    """The numbers that this code prints in a new process."""
+    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True,
+                         env=os.environ | environment, cwd=ROOT)  # fmt: skip
+    return [float(x) for x in run.stdout.split()]
 
 
 def bench_start():
     """Import, and the first call with a cold and a warm cache, each in a new process."""
-    first = "import time, torch; t = time.perf_counter(); import mf_core; a = time.perf_counter() - t; A = torch.rand(3, 3); "
+    # scipy comes with a peer, not with environment.yml; numba would spend a quarter of a second on it.
+    first = "import sys, time, torch; sys.modules['scipy'] = None; t = time.perf_counter(); import mf_core; a = time.perf_counter() - t; A = torch.rand(3, 3); "
     first += "t = time.perf_counter(); mf_core.{}; print(a, time.perf_counter() - t)"
     for call in ("sgd_factorize(A, 2)", "gd_factorize_masked(A, A > -1, 2)"):
         with tempfile.TemporaryDirectory() as cache:
-            runs = []
-            for _ in range(4):
-                out = subprocess.run([sys.executable, "-c", first.format(call)], capture_output=True, text=True, check=True,
-                                     env=os.environ | {"NUMBA_CACHE_DIR": cache}, cwd=ROOT)  # fmt: skip
-                runs.append([float(x) for x in out.stdout.split()])
+            runs = [fresh(first.format(call), NUMBA_CACHE_DIR=cache) for _ in range(4)]
         (_, cold), *warm = runs
         imported, first_call = (statistics.median(column) for column in zip(*warm, strict=True))
         name = call.split("(")[0]
