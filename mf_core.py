@@ -8,6 +8,7 @@ loops: U is drawn before V, both by `torch.rand`.
 import math
 import numbers
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -24,6 +25,7 @@ __all__ = [
 
 WORK_PER_CALL = 20_000_000  # multiplications in a compiled loop before Python looks for an interrupt: 0.1 s or so
 BLOCKS = 8  # of rows, shared by the threads of gd_factorize_masked: fixed, so that their number changes no result
+STAGGER = 4  # rows of sgd_factorize under way at the same time
 ROWS, TILE = 4, 1024  # how much of the error matrix gd_factorize_masked has in hand at a time
 
 
@@ -154,16 +156,16 @@ def _shrunk_means(values, group, size, damping):
 
 
 def _sgd(A, M, rank, num_epochs, lr, weight_decay, init, generator, callback):
-    start, cols, entries = _rows_of(A, M)
+    rows, cols, entries = _staggered(*_rows_of(A, M))
     num_epochs, lr, w = _settings(num_epochs, lr, weight_decay, callback, A)
     U, V = _start(A, rank, init, generator)
-    u, v = U.numpy(), V.numpy()
     work = len(cols) * U.shape[1]
-    some_rows = _edges(start, 1 + work // WORK_PER_CALL)
+    cuts = np.linspace(0, len(cols), 2 + work // WORK_PER_CALL).astype(np.int64)
 
     def advance(epochs):
-        for first, last in some_rows:
-            finite = _sgd_rows(start[first : last + 1], cols, entries, u[first:last], v, lr, w, epochs)
+        for first, last in pairwise(cuts):
+            some = slice(first, last)
+            finite = _sgd_entries(rows[some], cols[some], entries[some], U.numpy(), V.numpy(), lr, w, epochs)
             if finite < epochs:
                 break
         return finite
@@ -172,30 +174,53 @@ def _sgd(A, M, rank, num_epochs, lr, weight_decay, init, generator, callback):
 
 
 @numba.njit(cache=True, nogil=True)
-def _sgd_rows(start, cols, entries, U, V, lr, w, num_epochs):
-    """Pass num_epochs times over the rows of U; return how many passes ended with finite factors."""
+def _sgd_entries(rows, cols, entries, U, V, lr, w, num_epochs):
+    """Pass num_epochs times over the entries; return how many passes ended with finite factors."""
     rank, zero = U.shape[1], U.dtype.type(0)
     fours = rank - rank % 4
     for epoch in range(num_epochs):
-        for i in range(len(U)):
-            for p in range(start[i], start[i + 1]):
-                j = cols[p]
-                # U[i] . V[j] as four sums side by side: an addition waits for the one before it, and so a quarter as long.
-                s0 = s1 = s2 = s3 = zero
-                for k in range(0, fours, 4):
-                    s0 += U[i, k] * V[j, k]
-                    s1 += U[i, k + 1] * V[j, k + 1]
-                    s2 += U[i, k + 2] * V[j, k + 2]
-                    s3 += U[i, k + 3] * V[j, k + 3]
-                for k in range(fours, rank):
-                    s0 += U[i, k] * V[j, k]
-                e = entries[p] - ((s0 + s1) + (s2 + s3))
-                for k in range(rank):
-                    U[i, k] += lr * e * V[j, k] - lr * w * U[i, k]
-                    V[j, k] += lr * e * U[i, k] - lr * w * V[j, k]
+        for p in range(len(entries)):
+            i, j = rows[p], cols[p]
+            # U[i] . V[j] as four sums side by side: an addition waits for the one before it, and so a quarter as long.
+            s0 = s1 = s2 = s3 = zero
+            for k in range(0, fours, 4):
+                s0 += U[i, k] * V[j, k]
+                s1 += U[i, k + 1] * V[j, k + 1]
+                s2 += U[i, k + 2] * V[j, k + 2]
+                s3 += U[i, k + 3] * V[j, k + 3]
+            for k in range(fours, rank):
+                s0 += U[i, k] * V[j, k]
+            e = entries[p] - ((s0 + s1) + (s2 + s3))
+            for k in range(rank):
+                U[i, k] += lr * e * V[j, k] - lr * w * U[i, k]
+                V[j, k] += lr * e * U[i, k] - lr * w * V[j, k]
         if not (_finite(U) and _finite(V)):
             return epoch
     return num_epochs
+
+
+@numba.njit(cache=True, nogil=True)
+def _staggered(start, cols, entries):
+    """The entries (rows, columns, values) in an order that gives exactly the result of going row by row.
+
+    STAGGER rows advance in turn, each only in columns that the rows above it have passed. So every U[i] and every V[j]
+    sees its updates in the same order as ever, and the processor need not wait for one update before the next begins.
+    """
+    order = np.empty(len(cols), np.int64)
+    rows = np.empty(len(cols), np.int32)
+    upcoming, done = start[:-1].copy(), 0
+    for top in range(0, len(upcoming), STAGGER):
+        bottom = min(top + STAGGER, len(upcoming))
+        while done < start[bottom]:
+            passed = np.iinfo(np.int64).max  # the columns before this one are behind all rows above
+            for i in range(top, bottom):
+                if upcoming[i] < start[i + 1] and cols[upcoming[i]] < passed:
+                    rows[done], order[done] = i, upcoming[i]
+                    upcoming[i] += 1
+                    done += 1
+                if upcoming[i] < start[i + 1]:
+                    passed = min(passed, cols[upcoming[i]])
+    return rows, cols[order], entries[order]
 
 
 def _gd(A, M, rank, num_epochs, lr, weight_decay, init, generator, callback):
