@@ -101,24 +101,26 @@ class Claim:
         return _text(value, max(0, round(-math.log10(self.tolerance))) if self.tolerance else 0)
 
     def show_reported(self):
-        """The reported value as text, with the report's four decimals; empty for a sentence."""
-        return "" if self.reported is None else _text(self.reported, 0 if self.tolerance == 0 else 4)
+        """The reported value as text, with four decimals as in the report, or none; empty for a sentence."""
+        return "" if self.reported is None else _text(self.reported, 4 if 0 < self.tolerance < 1 else 0)
 
-    def _parts(self, value):
-        reported = self.show_reported() or "the sentence"
-        recomputed = "nothing here" if value is None else f"{self.relation or ''} {self.show(value)}".strip()
-        return reported, recomputed
+    def _found(self, value):
+        """What was reported, if it is a figure, and what was computed."""
+        reported = f"reported {self.show_reported()}, " if self.reported is not None else ""
+        if value is None:
+            return f"{reported}not computed here"
+        return f"{reported}recomputed {self.relation or ''} {self.show(value)}".replace("  ", " ")
 
     def _line(self, value):
-        reported, recomputed = self._parts(value)
-        return f"{VERDICTS[self.verdict]} {self.what}: reported {reported}, recomputed {recomputed}: {self.verdict}"
+        return f"{VERDICTS[self.verdict]} {self.what}: {self._found(value)}: {self.verdict}"
 
     def _html(self, value):
-        reported, recomputed = self._parts(value)
+        words, what, verdict, found, why = (
+            html.escape(text) for text in (self.words, self.what, self.verdict, self._found(value), self.why)
+        )
         return (
-            f'<div class="claim" id="claim-{self.name}"><strong>{VERDICTS[self.verdict]} {html.escape(self.verdict)}</strong>: '
-            f"{html.escape(self.what)}. Reported {reported}, recomputed {recomputed}. "
-            f"<em>{html.escape(self.why)}</em></div>"
+            f'<div class="claim" id="claim-{self.name}"><q>{words}</q><br>'
+            f"<strong>{VERDICTS[self.verdict]} {verdict}</strong>: {what}: {found}. <em>{why}</em></div>"
         )
 
 
@@ -158,7 +160,7 @@ def scoreboard(notebooks=HERE / "notebooks"):
         recomputed = f"{entry.relation or ''} {recomputed or 'not computed'}".strip()
         rows.append(
             {"section": entry.section, "statement": entry.what, "reported": entry.show_reported(), "recomputed": recomputed,
-             "verdict": entry.verdict, "name": name, "notebook": notebook, "cell": cell}
+             "verdict": entry.verdict, "words": entry.words, "name": name, "notebook": notebook, "cell": cell}
         )  # fmt: skip
     return rows
 
@@ -171,8 +173,8 @@ def markdown_table(rows):
         shown = [
             row["section"],
             link,
-            row["reported"],
-            row["recomputed"],
+            row["reported"].replace("], [", "],<br>["),
+            row["recomputed"].replace("], [", "],<br>["),
             f"{VERDICTS[row['verdict']]} {row['verdict']}",
         ]
         lines.append(f"| {' | '.join(shown)} |")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-__all__ = ["Ratings", "load_coursework_matrix", "load_ratings"]
+__all__ = ["Ratings", "load_coursework_matrix", "load_ratings", "load_start"]
 
 DATA = Path(__file__).resolve().parent / "data"
 MAX_CELLS = 200_000_000  # of a dense table of ratings: 1 GB with its mask
@@ -32,6 +32,13 @@ def load_coursework_matrix():
     with open(DATA / "coursework.toml", "rb") as file:
         table = tomllib.load(file)
     return torch.tensor(table["A"]), torch.tensor(table["M"], dtype=torch.bool)
+
+
+def load_start(section):
+    """The start (U, V), 3 x 2 each, float32, that was found for the report's run of section "1.2" or "3.1"."""
+    with open(DATA / "starts.toml", "rb") as file:
+        start = tomllib.load(file)[section]
+    return torch.tensor(start["U"]), torch.tensor(start["V"])
 
 
 def load_ratings(source="synthetic", path=None, *, seed=0):

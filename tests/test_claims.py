@@ -1,6 +1,9 @@
-"""The ledger, and that the check of a claim can fail."""
+"""The ledger: complete, true to the report, and that the check of a claim can fail."""
 
 import json
+import os
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,7 +61,7 @@ def test_a_verdict_that_the_value_does_not_bear_out_is_refused():
 
 def test_without_the_courses_data_a_claim_is_shown_as_such(capsys):
     COURSE.check(None)
-    assert "recomputed nothing here: needs the course's data" in capsys.readouterr().out
+    assert "not computed here: needs the course's data" in capsys.readouterr().out
 
 
 def test_the_ledgers_verdicts_agree_with_its_own_values():
@@ -123,3 +126,48 @@ def test_text_in_a_claim_is_escaped_as_html():
 def test_the_table_prints(capsys):
     mf_claims.main()
     assert "0.1291" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------------------ the report's own text
+
+REPORT = Path(os.environ.get("COURSEWORK_REPORT", Path(__file__).resolve().parents[1] / "data/coursework-report.txt"))
+NUMERAL = r"(?<![\w.])\d+(?:\.\d+)?(?:e-?\d+)?"
+NO_RESULT = {
+    "1.1 1.2 2.1 3.1 4.1": "the sections' numbers",
+    "1000 0.01": "the defaults of num_epochs and lr, in the exercise's own signature",
+    "0.3374 0.6005 0.1735 3.3359 0.0492 1.8374 2.9407 0.5301 2.2620": "the entries of A, which the exercise gives",
+}
+
+
+def numbers(value):
+    return [float(x) for x in torch.tensor(value, dtype=torch.float64).flatten()]
+
+
+@pytest.mark.skipif(not REPORT.is_file(), reason="the report's text is not here; COURSEWORK_REPORT tells where it is")
+def test_every_number_of_the_report_is_in_the_ledger_or_explained_as_no_result():
+    known = {float(x) for group in NO_RESULT for x in group.split()}
+    for entry in ledger().values():
+        known |= {abs(x) for x in numbers(entry.reported)} if entry.reported is not None else set()
+        known |= {float(x) for x in re.findall(NUMERAL, entry.words)}
+    found = re.findall(NUMERAL, REPORT.read_text(encoding="utf-8"))
+    assert len(found) > 60 and [x for x in found if float(x) not in known] == []
+
+
+@pytest.mark.skipif(not REPORT.is_file(), reason="the report's text is not here; COURSEWORK_REPORT tells where it is")
+def test_the_ledger_quotes_the_reports_words():
+    """But for the slips of its transcription: letters and digits alone are compared."""
+    plain = re.sub(r"[\W_]", "", REPORT.read_text(encoding="utf-8")).lower()
+    for entry in ledger().values():
+        for part in re.split(r"[:;]", entry.words):
+            assert re.sub(r"[\W_]", "", part).lower() in plain, part
+
+
+def test_the_figures_in_the_ledger_are_among_the_words_that_quote_them():
+    for entry in ledger().values():
+        quoted = [float(x) for x in re.findall(r"\d+\.\d+", entry.words)]
+        assert entry.reported is None or not quoted or set(numbers(entry.reported)) <= set(quoted), entry.name
+
+
+def test_every_section_has_its_claims():
+    sections = [entry.section for entry in ledger().values()]
+    assert sections == sorted(sections) and set(sections) == {"1.1", "1.2", "2.1", "3.1", "4.1"}
