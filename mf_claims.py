@@ -159,8 +159,8 @@ def scoreboard(notebooks=HERE / "notebooks"):
         notebook, cell, recomputed = places[name][0]
         recomputed = f"{entry.relation or ''} {recomputed or 'not computed'}".strip()
         rows.append(
-            {"section": entry.section, "statement": entry.what, "reported": entry.show_reported(), "recomputed": recomputed,
-             "verdict": entry.verdict, "words": entry.words, "name": name, "notebook": notebook, "cell": cell}
+            {"section": entry.section, "statement": entry.what, "reported": entry.show_reported() or f"“{entry.words}”", "recomputed": recomputed,
+             "verdict": entry.verdict, "name": name, "notebook": notebook, "cell": cell}
         )  # fmt: skip
     return rows
 
