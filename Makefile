@@ -5,7 +5,7 @@ READY := .venv/ready
 NBVAL := --nbval --nbval-current-env
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: report test lint lab bench refresh clean
+.PHONY: report test lint lab data bench refresh clean
 .DELETE_ON_ERROR:
 
 report: $(READY)  ## execute and check the notebooks, render the report, print the table of claims
@@ -23,6 +23,9 @@ lint: $(READY)
 
 lab: $(READY)  ## explore
 	cd notebooks && ../$(BIN)/jupyter lab 1.1-gradient-factorisation.ipynb
+
+data: $(READY)  ## download the course's ratings and MovieLens's ml-latest-small
+	$(BIN)/python -m mf_data
 
 # Two peers that only the bench needs; one that does not install here is named as missing.
 bench: $(READY)  ## speed and memory as ratios: build/bench.md
