@@ -23,7 +23,9 @@ import mf_data
 from mf_core import damped_means, reconstruction_loss
 from mf_data import download_ratings, load_coursework_matrix, load_ratings
 
-MOVIELENS = Path(os.environ.get("MOVIELENS", Path(__file__).resolve().parents[1] / "data/ml-latest-small"))
+MOVIELENS = Path(
+    os.environ.get("MOVIELENS", Path(__file__).resolve().parents[1] / "data/movielens/ml-latest-small.zip")
+)
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +283,7 @@ def test_a_zip_that_unpacks_to_more_than_it_declares_is_read_no_further(tmp_path
     assert read < 10_000
 
 
-@pytest.mark.skipif(not MOVIELENS.is_dir(), reason="no data/ml-latest-small; set MOVIELENS to where it is")
+@pytest.mark.skipif(not MOVIELENS.exists(), reason="no ml-latest-small: `make data` gets it, or MOVIELENS tells where")
 def test_the_real_movielens_has_its_published_size():
     ratings = load_ratings("movielens", MOVIELENS)
     assert ratings.A.shape == (9724, 610) and ratings.M.sum() == 100_836

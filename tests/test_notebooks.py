@@ -13,7 +13,9 @@ import torch
 from mf_claims import MIME, ledger
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
-MOVIELENS = Path(os.environ.get("MOVIELENS", Path(__file__).resolve().parents[1] / "data/ml-latest-small"))
+MOVIELENS = Path(
+    os.environ.get("MOVIELENS", Path(__file__).resolve().parents[1] / "data/movielens/ml-latest-small.zip")
+)
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -166,7 +168,7 @@ def test_the_ratings_notebook_runs_with_another_rank_and_seed(tmp_path):
     assert "1000 movies x 10000 users\n4,963,634 ratings" in text and "predicted" in text
 
 
-@pytest.mark.skipif(not MOVIELENS.is_dir(), reason="no data/ml-latest-small; set MOVIELENS to where it is")
+@pytest.mark.skipif(not MOVIELENS.exists(), reason="no ml-latest-small: `make data` gets it, or MOVIELENS tells where")
 def test_the_ratings_notebook_runs_on_movielens(tmp_path):
     text = printed(run(MOVIE, tmp_path, source="movielens", path=str(MOVIELENS), num_epochs=200, lr=5e-4))
     assert "9724 movies x 610 users\n100,836 ratings" in text and "Beautiful Mind, A (2001)" in text
