@@ -2,17 +2,35 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
-NBVAL := --nbval --nbval-current-env
+BUILD := build
+NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+SPHINX := $(BIN)/python -m sphinx -n -W --keep-going -q -d $(BUILD)/doctrees
+CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chrome))
+PRINT := $(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget=15000 --no-pdf-header-footer \
+	--generate-pdf-document-outline
 
-.PHONY: report test lint lab data bench refresh clean
+.PHONY: report pages links test lint lab data bench refresh clean
 .DELETE_ON_ERROR:
 
 report: $(READY)  ## execute and check the notebooks, render the report, print the table of claims
-	$(PYTEST) $(NBVAL) notebooks
-	$(BIN)/python -m sphinx -n -W --keep-going -q -b html notebooks build/html
+	$(PYTEST) $(NBVAL) --junitxml=$(BUILD)/times.xml notebooks
+	@$(MAKE) --no-print-directory pages
 	@$(BIN)/python -m mf_claims
-	@echo "The report: $(CURDIR)/build/html/index.html"
+	@echo "The report: $(CURDIR)/$(BUILD)/html/index.html, and report.pdf and answers.pdf in $(BUILD)"
+
+pages: $(READY)  ## the report alone, from the stored outputs: HTML and, where there is Chromium, PDF
+	$(SPHINX) -b html notebooks $(BUILD)/html
+	$(SPHINX) -b singlehtml notebooks $(BUILD)/paper
+ifdef CHROMIUM
+	$(PRINT) --print-to-pdf=$(BUILD)/report.pdf $(BUILD)/paper/index.html 2>$(BUILD)/chromium.log
+	$(PRINT) --print-to-pdf=$(BUILD)/answers.pdf $(BUILD)/html/answers.html 2>$(BUILD)/chromium.log
+else
+	@echo "No Chromium here, hence no PDF."
+endif
+
+links: $(READY)  ## list and check the links that lead outside (needs the network)
+	$(SPHINX) -b linkcheck notebooks $(BUILD)/links
 
 test: $(READY) lint  ## every check: the modules, the notebooks' stored outputs, other parameters
 	$(PYTEST) $(NBVAL) tests notebooks
