@@ -1,0 +1,314 @@
+"""The report as `make pages` builds it: links, alt texts, sizes; in Chromium also network, contrast, players and PDF."""
+
+import functools
+import json
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import threading
+from collections import Counter
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from mf_claims import ledger, scoreboard
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+in_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+AXE = "axe-core@4.14.1"
+
+
+class Page(HTMLParser):
+    """What a page's links, names, pictures, headings and tables are."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.links, self.ids, self.pictures, self.headings, self.tables = path, [], [], [], [], []
+        self.sources, self.inside = [], 0
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.inside += tag == "article"
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        if tag == "a" and "href" in attributes:
+            self.links.append(attributes["href"])
+        if tag in ("img", "script", "link", "image"):
+            self.sources.append(attributes.get("src") or attributes.get("href") or "")
+        if tag == "img" or attributes.get("role") == "img":
+            self.pictures.append(attributes.get("alt") or attributes.get("aria-label") or "")
+        if re.fullmatch("h[1-6]", tag) and self.inside:
+            self.headings.append(int(tag[1]))
+        if tag == "table":
+            self.tables.append(False)
+        if tag == "th":
+            self.tables[-1] = True
+
+    def handle_endtag(self, tag):
+        self.inside -= tag == "article"
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    """The report, built as the Makefile does (READY: these packages are installed, or this would not run)."""
+    folder = tmp_path_factory.mktemp("build")
+    command = ["make", "pages", f"BUILD={folder}", f"BIN={Path(sys.executable).parent}", "READY=Makefile"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(build):
+    """All pages by path, the single page for paper among them."""
+    return {path: Page(path) for path in [*sorted((build / "html").glob("*.html")), build / "paper/index.html"]}
+
+
+def test_there_is_a_page_for_each_part(build):
+    names = {path.stem for path in (build / "html").glob("*.html")}
+    assert names == {"index", "answers", "data", "times", "references", "search"} | {path.stem for path in NOTEBOOKS}
+
+
+def test_every_link_inside_the_report_leads_somewhere(pages):
+    checked = 0
+    for path, page in pages.items():
+        for link in page.links:
+            target = urlsplit(link)
+            if target.scheme:
+                continue
+            file = (path.parent / unquote(target.path)).resolve() if target.path else path
+            assert file.is_file(), f"{path.name}: {link}"
+            if target.fragment:
+                assert unquote(target.fragment) in pages[file].ids, f"{path.name}: {link}"
+            checked += 1
+    assert checked > 200
+
+
+def test_nothing_is_loaded_from_outside_and_no_name_is_there_twice(pages):
+    for path, page in pages.items():
+        assert not [source for source in page.sources if re.match(r"(https?:)?//", source)], path
+        assert not [name for name, count in Counter(page.ids).items() if count > 1], path
+
+
+def test_every_picture_has_a_text_that_stands_for_it(pages):
+    for path, page in pages.items():
+        assert all(len(text) > 40 for text in page.pictures), path
+    assert all(pages[path].pictures for path in pages if path.stem[:1].isdigit() or path.stem == "index")
+
+
+def test_headings_are_in_order_and_tables_have_headers(pages):
+    for path, page in pages.items():
+        if path.stem == "search":
+            continue
+        assert page.headings[0] == 1 and page.headings.count(1) == 1, path
+        assert all(after <= before + 1 for before, after in zip(page.headings, page.headings[1:])), path  # noqa: B905
+        assert all(page.tables), path
+
+
+def test_the_report_is_light(build):
+    megabyte = 2**20
+    files = [path for path in (build / "html").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 25 * megabyte
+    for path in (build / "html").glob("*.html"):
+        pictures = [path.parent / source for source in Page(path).sources if source.startswith("_images")]
+        assert path.stat().st_size + sum(picture.stat().st_size for picture in pictures) < 5 * megabyte, path
+
+
+def words(page):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.read_text(encoding="utf-8")))
+
+
+def test_the_first_page_and_the_answer_sheet_show_every_claim_as_recomputed(build):
+    for name in ("index", "answers"):
+        text = (build / f"html/{name}.html").read_text(encoding="utf-8")
+        rows = re.findall(r"<tr>.*#claim-([\w-]+).*</tr>", text)
+        assert Counter(rows) == Counter(ledger().keys())
+        for row in scoreboard():
+            shown = re.search(rf"<tr>.*#claim-{row['name']}\".*</tr>", text)[0]
+            assert row["verdict"].split()[0] in shown
+            assert row["recomputed"].replace("], ", "],<br>") in shown
+
+
+def test_the_answer_sheet_has_what_the_exercise_asks_for(build):
+    text = words(build / "html/answers.html")
+    for path in NOTEBOOKS:
+        assert path.stem[:3] + " " in text
+    assert "def sgd_factorize" in text and "U =" in text and "Beautiful Mind" in text
+    assert text.count("tensor(") >= 5
+
+
+def test_a_section_without_a_marked_answer_is_refused(tmp_path):
+    conf = runpy.run_path(str(ROOT / "notebooks/conf.py"))
+    for path in NOTEBOOKS:
+        (tmp_path / path.name).write_text(path.read_text().replace('"answer"', '"other"'))
+    conf["answers"].__globals__["HERE"] = tmp_path
+    with pytest.raises(ValueError, match="1.1-gradient-factorisation.ipynb: no cell is tagged"):
+        conf["answers"]()
+
+
+def test_times_are_those_of_the_last_execution(tmp_path):
+    times = runpy.run_path(str(ROOT / "notebooks/conf.py"))["times"]
+    times.__globals__["TIMES"] = tmp_path / "times.xml"
+    assert times().startswith("Not measured")
+    case = '<testcase classname="notebooks.2.1-truncated-svd.ipynb" name="Cell {}" time="{}"/>'
+    suite = f'<testsuite timestamp="2024-05-06T07:08:09">{case.format(0, 1.25)}{case.format(1, 40.5)}</testsuite>'
+    (tmp_path / "times.xml").write_text(f"<testsuites>{suite}</testsuites>")
+    text = times()
+    assert "2024-05-06" in text and "torch 2." in text
+    assert '<a href="2.1-truncated-svd.html">2.1-truncated-svd</a></td><td>41.8<' in text
+    assert "<td>[2]</td><td><code>A, _ = load_coursework_matrix()</code></td><td>40.5<" in text
+
+
+def test_every_work_that_a_notebook_names_is_among_the_references(build):
+    text = words(build / "html/references.html")
+    for path in NOTEBOOKS:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        reading = "".join(cells[-1]["source"])
+        for surname, year in re.findall(r"^- ([^,]+), .*?\((\d{4})\)", reading, re.M):
+            assert re.search(rf"{surname}[^\[\]]*{year}", text), (path.name, surname)
+
+
+# -------------------------------------------------------------------------------------------------------- in Chromium
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    arguments = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def served(build):
+    """The address of the report on a web server of this machine."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=build / "html"))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@in_chromium
+@pytest.mark.parametrize("way", ["file", "server"])
+def test_no_request_leaves_the_machine_and_all_is_shown(browser, build, served, way):
+    address = served if way == "server" else (build / "html").as_uri()
+    page = browser.new_page(color_scheme="dark", viewport={"width": 390, "height": 800})
+    requests, problems = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("requestfailed", lambda request: problems.append(request.url))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    for path in sorted((build / "html").glob("*.html")):
+        page.goto(f"{address}/{path.name}")
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path.name
+        assert page.evaluate(
+            "document.fonts.ready.then(() => document.fonts.check('900 16px \"Font Awesome 7 Free\"'))"
+        )
+        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)"), path.name
+        formulas = "[...document.querySelectorAll('math')].filter(m => m.checkVisibility())"
+        assert page.evaluate(f"{formulas}.every(m => m.getBoundingClientRect().height > 5)"), path.name
+        assert path.stem[:1].isalpha() or page.evaluate(f"{formulas}.length") > 5
+    page.close()
+    assert len(requests) > 50 and not problems
+    assert not [url for url in requests if not url.startswith((address, "data:"))]
+
+
+@in_chromium
+def test_the_search_finds_a_word_and_code_can_be_copied(browser, build):
+    page = browser.new_page()
+    page.goto((build / "html/search.html").as_uri() + "?q=hyperbola")
+    page.wait_for_selector("#search-results a[href*='3.1-masked']")
+    page.goto((build / "html/1.1-gradient-factorisation.html").as_uri())
+    assert page.locator("div.cell_input button.copybtn").count() == page.locator("div.cell_input pre").count() > 10
+    assert page.locator("div.cell_output button.copybtn").count() == 0
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def axe():
+    """The accessibility checker axe-core, by npm."""
+    folder = ROOT / "build" / "axe"
+    script = folder / "package" / "axe.min.js"
+    if not script.is_file():
+        if not shutil.which("npm"):
+            pytest.skip("no npm here, and so no axe-core")
+        folder.mkdir(parents=True, exist_ok=True)
+        packed = subprocess.run(
+            ["npm", "pack", "--silent", AXE], cwd=folder, capture_output=True, text=True, timeout=120
+        )
+        if packed.returncode:
+            pytest.skip(f"npm can't get axe-core: {packed.stderr[-200:]}")
+        shutil.unpack_archive(folder / packed.stdout.split()[-1], folder)
+    return script
+
+
+@in_chromium
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_wrong(browser, build, axe, theme):
+    page = browser.new_page(color_scheme=theme)
+    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+    found = []
+    for path in sorted((build / "html").glob("*.html")):
+        page.goto(path.as_uri())
+        page.add_script_tag(path=axe)
+        result = page.evaluate("rules => axe.run(document, rules)", rules)
+        assert result["passes"]
+        found += [
+            (path.name, v["id"], node["html"][:150], node["failureSummary"])
+            for v in result["violations"]
+            for node in v["nodes"]
+        ]
+    page.close()
+    assert not found
+
+
+@in_chromium
+def test_the_pdf_is_tagged_a4_with_contents_and_without_dead_controls(browser, build):
+    pdf = (build / "report.pdf").read_bytes()
+    assert b"/StructTreeRoot" in pdf and b"/Marked true" in pdf and b"/Outlines" in pdf
+    sides = [tuple(map(float, box.split())) for box in re.findall(rb"/MediaBox \[([\d. ]+)\]", pdf)]
+    assert len(sides) > 20 and all(abs(w - 595.3) < 1 and abs(h - 841.9) < 1 for _, _, w, h in sides)
+    page = browser.new_page()
+    page.goto((build / "paper/index.html").as_uri())
+    page.emulate_media(media="print")
+    assert page.locator(".contents a").count() > 40
+    controls = page.locator("button, input, nav, .headerlink").all()
+    assert controls and not [control.inner_html() for control in controls if control.is_visible()]
+    for answer in page.locator("details").all():
+        text = answer.locator("p").first
+        assert "hide" in (answer.get_attribute("class") or "") or text.bounding_box()["height"] > 5
+    wide = "[...document.querySelectorAll('pre')].filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)"
+    page.set_viewport_size({"width": 640, "height": 900})  # about what the margins of A4 leave
+    assert page.evaluate(f"{wide}.map(e => e.innerText)") == []
+    page.close()
+
+
+@in_chromium
+def test_the_answer_sheet_is_one_page_even_with_more_claims(browser, build):
+    def number_of_pages(pdf):
+        return len(re.findall(rb"/Type /Page\b(?!s)", pdf))
+
+    assert number_of_pages((build / "answers.pdf").read_bytes()) == 1
+    page = browser.new_page()
+    page.goto((build / "html/answers.html").as_uri())
+    rows = page.locator(".sheet tbody tr")
+    while rows.count() < 24:
+        page.evaluate(
+            "document.querySelectorAll('.sheet tbody').forEach(t => t.append(t.lastElementChild.cloneNode(true)))"
+        )
+    page.evaluate(f"document.querySelector('.sheet').style.setProperty('--claims', {rows.count()})")
+    assert number_of_pages(page.pdf(prefer_css_page_size=True)) == 1
+    page.close()
