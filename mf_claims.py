@@ -159,8 +159,8 @@ def scoreboard(notebooks=HERE / "notebooks"):
         notebook, cell, recomputed = places[name][0]
         recomputed = f"{entry.relation or ''} {recomputed or 'not computed'}".strip()
         rows.append(
-            {"section": entry.section, "statement": entry.what, "reported": entry.show_reported() or f"“{entry.words}”", "recomputed": recomputed,
-             "verdict": entry.verdict, "name": name, "notebook": notebook, "cell": cell}
+            {"section": entry.section, "statement": entry.what, "reported": entry.show_reported(), "recomputed": recomputed,
+             "verdict": entry.verdict, "words": entry.words, "name": name, "notebook": notebook, "cell": cell}
         )  # fmt: skip
     return rows
 
@@ -173,7 +173,7 @@ def markdown_table(rows):
         shown = [
             row["section"],
             link,
-            row["reported"].replace("], [", "],<br>["),
+            (row["reported"] or f"“{row['words']}”").replace("], [", "],<br>["),
             row["recomputed"].replace("], [", "],<br>["),
             f"{VERDICTS[row['verdict']]} {row['verdict']}",
         ]
