@@ -231,6 +231,9 @@ def mathml(latex, display):
     """The formula as MathML, which browsers show without a script; an equation's number from \\tag{...}."""
     tag = re.search(r"\\tag\{(.*?)\}", latex)
     formula = convert(latex.replace(tag[0], "") if tag else latex, display=display)
+    formula = formula.replace(
+        "<mo>&#x02016;</mo>", '<mo stretchy="false">&#x02016;</mo>'
+    )  # the bars of a norm
     return formula, f'<span class="eqno">({tag[1]})</span>' if tag else ""
 
 

@@ -18,7 +18,10 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
 PATIENCE = 240_000  # milliseconds, for a slow machine
-SETTINGS = {"tracker": '{"windowingMode": "none"}'}  # all cells in the page, not only those in sight
+SETTINGS = {
+    "notebook-extension/tracker": '{"windowingMode": "none"}',  # all cells in the page, not only those in sight
+    "apputils-extension/notification": '{"fetchNews": "false"}',
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +30,10 @@ def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     for path in [*NOTEBOOKS, ROOT / "notebooks/figures.py"]:
         shutil.copy(path, folder)
-    settings = folder / "settings/@jupyterlab/notebook-extension"
-    settings.mkdir(parents=True)
     for name, text in SETTINGS.items():
-        (settings / f"{name}.jupyterlab-settings").write_text(text)
+        settings = folder / f"settings/@jupyterlab/{name}.jupyterlab-settings"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(text)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -275,6 +275,69 @@ def test_axe_finds_nothing_wrong(browser, build, axe, theme):
     assert not found
 
 
+def works_by_keyboard_and_mouse(page, player):
+    """The captions of the player's first, second and last frame, reached with keys and with the button."""
+    slider, button, caption = player.locator("input"), player.locator("button"), player.locator("figcaption")
+    last = slider.get_attribute("max")
+    drawing = player.locator("svg").first.inner_html
+    shown = {last: (caption.text_content(), drawing())}
+    for key, frame in (("Home", "0"), ("ArrowRight", "1")):
+        slider.press(key)
+        assert slider.input_value() == frame and slider.get_attribute("aria-valuetext") == caption.text_content()
+        shown[frame] = (caption.text_content(), drawing())
+    assert len({text for text, _ in shown.values()}) == len({picture for _, picture in shown.values()}) == 3
+    button.click()
+    assert button.text_content() == "Pause"
+    page.wait_for_function("i => i.value == i.max", arg=slider.element_handle())
+    assert button.text_content() == "Play" and (caption.text_content(), drawing()) == shown[last]
+    return [shown[frame][0] for frame in ("0", "1", last)]
+
+
+@in_chromium
+def test_a_player_moves_what_it_was_given(browser, tmp_path):
+    sys.path.insert(0, str(ROOT / "notebooks"))
+    import figures
+    import matplotlib.pyplot as plt
+
+    fig, (left, right) = plt.subplots(1, 2)
+    (line,), (dots,) = left.plot([], []), left.plot([], [], "o")
+    left.set(xlim=(0, 1), ylim=(0, 1))
+    picture = right.imshow([[0.0, 1.0]], aspect="auto")
+    moving = {
+        line: [[(0, 0)], [(0, 0), (1, 0.5)], [(0, 0), (1, 1)]],
+        dots: [[(0, 0)], [(1, 0.5)], [(1, 1)]],
+        picture: [[[0.0, 1.0]], [[1.0, 0.0]], [[1.0, 1.0]]],
+    }
+    with pytest.raises(ValueError, match="has 3 frames, but there are 2 captions"):
+        figures.player(fig, moving, ["a", "b"], "alt")
+    shown = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "display", lambda bundle, raw: shown.append(bundle["text/html"]))
+        figures.player(fig, moving, ["one", "</script>", "<b>three"], "two lines and a picture")
+    (tmp_path / "player.html").write_text(f"<!doctype html><meta charset=utf-8>{shown[0]}")
+    page = browser.new_page()
+    page.goto((tmp_path / "player.html").as_uri())
+    assert works_by_keyboard_and_mouse(page, page.locator(".player")) == ["one", "</script>", "<b>three"]
+    moved = page.locator("path.moving")
+    corner = r"M([\d.]+) ([\d.]+)"
+    end = [float(x) for x in re.match(corner, moved.nth(1).get_attribute("d")).groups()]
+    page.locator("input").press("Home")
+    start = [float(x) for x in re.match(corner, moved.nth(1).get_attribute("d")).groups()]
+    x, y, width, height = map(float, page.locator("svg svg").first.get_attribute("viewBox").split())
+    assert start == pytest.approx([x, y + height], abs=0.2) and end == pytest.approx([x + width, y], abs=0.2)
+    page.close()
+
+
+@in_chromium
+def test_every_player_of_the_report_works_without_python(browser, build):
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    for path in sorted((build / "html").glob("[1-9]*.html")):
+        page.goto(path.as_uri())
+        for player in page.locator(".player").all():
+            works_by_keyboard_and_mouse(page, player)
+    page.close()
+
+
 @in_chromium
 def test_the_pdf_is_tagged_a4_with_contents_and_without_dead_controls(browser, build):
     pdf = (build / "report.pdf").read_bytes()
