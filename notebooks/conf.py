@@ -92,7 +92,7 @@ def claim_cells(row):
     symbol, verdict = mf_claims.VERDICTS[row["verdict"]], row["verdict"]
     return [
         f'<a href="{target}">{html.escape(row["statement"])}</a>',
-        figure(row["reported"]) or "the sentence",
+        figure(row["reported"]) or "in words",
         figure(row["recomputed"]),
         f'<span class="verdict {verdict.split()[0]}">{symbol} {html.escape(verdict)}</span>',
     ]
@@ -107,6 +107,9 @@ def scoreboard():
     counts = Counter(row["verdict"] for row in rows)
     parts = [f"{counts[v]} {v}" for v in mf_claims.VERDICTS if counts[v]]
     cells = [[row["section"], *claim_cells(row)] for row in rows]
+    for row, line in zip(rows, cells, strict=True):
+        if not row["reported"]:
+            line[1] += f"<q>{html.escape(row['words'])}</q>"
     summary = html.escape(f"{len(rows)} claims: {', '.join(parts)}.")
     return raw(
         f"<p>{summary}</p>", table(["section", *CLAIMS], cells, "Table of claims")
