@@ -68,6 +68,19 @@ def normalise(notebook):
         if cell.cell_type == "code":
             if "nbval-ignore-output" in cell.metadata.get("tags", []):
                 cell.outputs = []
+            join_streams(cell)
+
+
+def join_streams(cell):
+    """What is printed arrives in one piece or in several, as it happens; store it in one."""
+    joined = []
+    for output in cell.outputs:
+        stream = output.output_type == "stream"
+        if stream and joined and joined[-1].get("name") == output.name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    cell.outputs = joined
 
 
 def refresh_readme():

@@ -7,7 +7,8 @@ A time per epoch is the difference between a long and a short run, so that prepa
 of several repetitions, ours and the other taken in turn. Memory is by how much a run raises what the process holds.
 """
 
-import importlib
+import contextlib
+import importlib.util
 import os
 import platform
 import statistics
@@ -187,6 +188,52 @@ def bench_peer(name, m, n, count, rank, few, many, repeats, target):
     row(work, against, own, other, target, rises)
 
 
+# ------------------------------------------------------------------------------------------- ratings that are held out
+
+
+def surprise_error(algorithm, A, train, test, seed):
+    """The RMSE on the test part of a Surprise algorithm with its default settings, fitted to the training part."""
+    users, items = {}, {}
+    for i, j in train.nonzero().tolist():
+        users.setdefault(j, []).append((i, A[i, j].item()))
+        items.setdefault(i, []).append((j, A[i, j].item()))
+    names = [{k: k for k in side} for side in (users, items)]
+    module = importlib.import_module("surprise")
+    trainset = module.Trainset(users, items, A.shape[1], A.shape[0], int(train.sum()), (0.5, 5), *names)
+    fitted = getattr(module, algorithm)(random_state=seed).fit(trainset)
+    off = [fitted.predict(j, i).est - A[i, j].item() for i, j in test.nonzero().tolist()]
+    return statistics.fmean(x * x for x in off) ** 0.5
+
+
+def bench_held_out(seeds=5):
+    """4.1's ladder on ml-latest-small: training and held-out RMSE of every rung, Surprise's beside them."""
+    from test_notebooks import MOVIELENS, held_out
+
+    if not MOVIELENS.exists():
+        print("| 4.1: held-out RMSE | | *no ml-latest-small: make data gets it* | | | | |")
+        return
+    ratings, errors, took = load_ratings("movielens", MOVIELENS), {}, []
+    for seed in range(seeds):
+        start = time.perf_counter()
+        with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
+            names = held_out(ratings, seed, num_epochs=1000, lr=5e-4)
+        took.append(time.perf_counter() - start)
+        train, test = names["train"], names["test"]
+        for name, P in names["predictions"].items():
+            pair = [names["rms_error"](ratings.A, P, part) for part in (train, test)]
+            errors.setdefault(name, []).append(pair)
+        for name in ("SVD", "SVDpp") if importlib.util.find_spec("surprise") else ():
+            error = surprise_error(name, ratings.A, train, test, seed)
+            errors.setdefault(f"Surprise {name}, default settings", []).append([None, error])
+    what = f"4.1: RMSE on training / held-out ratings, ml-latest-small, mean of {seeds} splits"
+    for name, pairs in errors.items():
+        train, test = zip(*pairs, strict=True)
+        train = "" if None in train else f"{statistics.fmean(train):.3f} / "
+        target = "at most 0.843" if name == "damped means + SGD" else ""
+        print(f"| {what} | {name} | {train}{statistics.fmean(test):.4f} | | | {target} | |", flush=True)
+    print(f"| the whole ladder, ml-latest-small | | {text(statistics.median(took))} | | | under 20 s | |")
+
+
 # ------------------------------------------------------------------------------------------------------------- how it grows
 
 
@@ -266,6 +313,7 @@ ROWS = {
     "libmf-5": lambda: bench_peer("libmf", 1000, 10_000, 5_000_000, 5, 1, 11, 5, 3),
     "surprise-5": lambda: bench_peer("surprise", 1000, 10_000, 5_000_000, 5, 1, 3, 3, 15),
     "libmf-25": lambda: bench_peer("libmf", 162_541, 59_047, 25_000_000, 16, 1, 4, 3, 2),
+    "heldout": bench_held_out,
     "memory": bench_memory,
     "growth": bench_growth,
     "start": bench_start,

@@ -3,14 +3,19 @@
 import os
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 import torch
 
+import mf_core
 from mf_claims import MIME, ledger
+from mf_data import Ratings, load_ratings
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 MOVIELENS = Path(
@@ -183,6 +188,57 @@ def test_the_ratings_notebook_runs_on_files_in_the_courses_format(tmp_path):
     (tmp_path / "titles.csv").write_text("movie,name\n" + "\n".join(titles) + "\n")
     with pytest.raises(papermill.PapermillExecutionError, match="claim rating-prediction"):
         run(MOVIE, tmp_path, source="course", path=str(tmp_path), num_epochs=20)
+
+
+# ---------------------------------------------------------------------------------------- 4.1 on ratings that are held out
+
+
+def held_out(ratings, seed=0, **parameters):
+    """Run 4.1's own cells on held-out ratings, from the split to the test, on these ratings; all their names."""
+    source = [cell.source for cell in code_cells(MOVIE)]
+    first = next(i for i, text in enumerate(source) if "def split(" in text)
+    last = next(i for i, text in enumerate(source) if "training=train" in text)
+    names = {"A": ratings.A, "M": ratings.M, "seed": seed, "rank": 5, "num_epochs": 20, "lr": 1e-4} | parameters
+    names |= vars(mf_core) | {"torch": torch, "pd": pd, "plt": plt, "RECOMPUTED": "C0", "REPORTED": "C1"}
+    names |= {"show": lambda *_: None, "player": lambda *_: None}
+    for text in source[first : last + 1]:
+        exec(text, names)
+        plt.close("all")
+    return names
+
+
+@pytest.fixture(scope="module")
+def a_few():
+    """A corner of the synthetic ratings: 150 movies by 120 users."""
+    ratings = load_ratings()
+    return Ratings(ratings.A[:150, :120].contiguous(), ratings.M[:150, :120].contiguous(), [], "synthetic", "")
+
+
+def test_the_split_takes_its_share_of_every_user_and_each_rating_once(a_few):
+    names = held_out(a_few)
+    parts = [names[part] for part in ("fit", "valid", "test")]
+    assert torch.equal(sum(part.int() for part in parts), a_few.M.int())
+    assert torch.equal(names["train"], names["fit"] | names["valid"])
+    assert torch.equal(names["test"].sum(0), (0.2 * a_few.M.sum(0)).round().long())
+    assert (names["fit"].sum(0) > 0).all()
+
+
+def test_the_test_part_has_no_say_in_what_is_chosen_or_predicted(a_few):
+    names = held_out(a_few)
+    other = replace(a_few, A=torch.where(names["test"], 6 - a_few.A, a_few.A))
+    again = held_out(other)
+    assert again["lowest"] == names["lowest"] and again["best_rank"] == names["best_rank"]
+    for name, P in names["predictions"].items():
+        torch.testing.assert_close(again["predictions"][name], P, rtol=0, atol=0)
+    assert names["rms_error"](other.A, P, names["test"]) > names["rms_error"](a_few.A, P, names["test"]) + 0.1
+
+
+@pytest.mark.skipif(not MOVIELENS.exists(), reason="no ml-latest-small: `make data` gets it, or MOVIELENS tells where")
+def test_on_movielens_factors_beat_levels_and_levels_beat_the_mean_on_held_out_ratings():
+    names = held_out(load_ratings("movielens", MOVIELENS), num_epochs=20, lr=5e-4)
+    error = {name: names["rms_error"](names["A"], P, names["test"]) for name, P in names["predictions"].items()}
+    assert error["mean of all ratings"] > error["damped means"] + 0.1
+    assert error["damped means"] > error["damped means + SGD"] + 0.02
 
 
 # ----------------------------------------------------------------------------------------------------------- the project
