@@ -101,6 +101,7 @@ GIVEN = "1.1 1.2 2.1 3.1 4.1 1000 10000 0.01 0.00001"
 SETTINGS = {
     "1.1": {"0.1": "a learning rate that the cell above tries"},
     "1.2": {"21": "the length of a vector: 12 + 9", "0.1100": "an invented report's loss, in a question"},
+    "4.1": {"200": "the most epochs in the cell below", "300": "movies in the cell below"},
     "2.1": {"300": "epochs of the run below", "20": "a rank in the figure below", "40": "a rank in the figure below"},
 }
 
