@@ -208,9 +208,9 @@ def _path(artist, points, dots):
 PLAYER = """<figure class="player" style="margin: 0; max-width: {width}px">
 <div role="img" aria-label="{alt}" style="background: white; border-radius: 6px">
 {svg}
-</div><div class="player-controls" data-lm-suppress-shortcuts="true" style="display: none; gap: 1em; align-items: center">
-<button type="button" style="min-width: 5em">Play</button>
-<input type="range" min="0" max="{last}" value="{last}" aria-label="frame" style="flex: 1">
+</div><div class="player-controls" style="display: none; gap: 1em; align-items: center">
+<button type="button" data-lm-suppress-shortcuts="true" style="min-width: 5em">Play</button>
+<input type="range" data-lm-suppress-shortcuts="true" min="0" max="{last}" value="{last}" aria-label="frame" style="flex: 1">
 </div><figcaption role="status">{caption}</figcaption>
 <script>
 {{

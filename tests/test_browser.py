@@ -152,6 +152,11 @@ def test_each_slider_redraws_the_figure_with_its_new_value(browser, lab, path):
     page.locator(f"{cell} button", has_text="reset").click()
     opened.wait_for(caption, expected({name: opened.kernel(f"{code}.value") for name, code in sliders.items()}))
     assert page.locator(f"{cell} figure img").get_attribute("alt") == page.locator(caption).text_content()
+    for player in page.locator(".player").all():
+        player.locator("input").press("Home")
+        first = player.locator("figcaption").text_content()
+        player.locator("input").press("ArrowRight")
+        assert player.locator("input").input_value() == "1" and player.locator("figcaption").text_content() != first
     assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
     assert not [url for url in requests if not url.startswith((lab, "data:", "blob:"))]
     page.evaluate(f"{Lab.KERNEL}.shutdown()")
