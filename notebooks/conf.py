@@ -94,7 +94,7 @@ def claim_cells(row):
         f'<a href="{target}">{html.escape(row["statement"])}</a>',
         figure(row["reported"]) or "in words",
         figure(row["recomputed"]),
-        f'<span class="verdict {verdict.split()[0]}">{symbol} {html.escape(verdict)}</span>',
+        f'<span class="verdict {verdict.split()[0]}">{symbol}&nbsp;{html.escape(verdict)}</span>',
     ]
 
 
