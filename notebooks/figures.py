@@ -21,8 +21,9 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 RECOMPUTED, REPORTED, FLOOR = "#0072B2", "#D55E00", "#000000"
 OBSERVED, MISSING, OTHER = "#009E73", "#CC79A7", "#E69F00"
 
+REST = 0.3  # seconds until a slider counts as having come to rest
+
 set_matplotlib_formats("retina")  # twice the resolution, at the same size
-REST = 0.3  # seconds
 plt.rcParams.update({
     "figure.figsize": (7, 3.6),
     "figure.dpi": 100,
