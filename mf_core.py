@@ -320,7 +320,7 @@ def _fill_row(e, value):
 
 @fast
 def _copy_row(a, e):
-    for j in range(len(e)):
+    for j in range(len(a)):
         e[j] = a[j]
 
 
@@ -333,7 +333,7 @@ def _clear_unobserved(bits, m):
 
 @fast
 def _subtract_product(e, u, Vt, left, right):
-    """e -= u Vt, between the columns left and right."""
+    """e -= u Vt, between the columns left and right, two columns of u at a time: their number is even."""
     e0, e1, e2, e3 = e[0, left:right], e[1, left:right], e[2, left:right], e[3, left:right]
     for k in range(0, len(Vt), 2):
         v, w = Vt[k, left:right], Vt[k + 1, left:right]

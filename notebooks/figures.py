@@ -3,6 +3,7 @@ it; sliders that redraw one; players that need no Python."""
 
 import asyncio
 import base64
+import hashlib
 import html
 import io
 import json
@@ -174,6 +175,10 @@ def _svg(fig):
     drawing = drawing.split("</style>", 1)[1].split("</defs>", 1)[1]
     drawing = re.sub(r' id="[a-zA-Z0-9.]+_[0-9]+"', "", drawing)
     drawing = re.sub(r"\s*\n\s*", " ", drawing)
+    own = hashlib.sha1(drawing.encode()).hexdigest()[
+        :6
+    ]  # names of glyphs, apart from other players' on the page
+    drawing = re.sub(r'(id="|href="#|url\(#)', rf"\1{own}-", drawing)
     return f'<svg viewBox="0 0 {fig.bbox.width:g} {fig.bbox.height:g}">{drawing}'
 
 

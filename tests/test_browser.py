@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
-PATIENCE = 240_000  # milliseconds, for a slow machine
+PATIENCE = 180_000  # milliseconds, for a slow machine
+ERROR = "[data-mime-type='application/vnd.jupyter.error']"
 SETTINGS = {
     "notebook-extension/tracker": '{"windowingMode": "none"}',  # all cells in the page, not only those in sight
     "apputils-extension/notification": '{"fetchNews": "false"}',
@@ -28,7 +29,7 @@ SETTINGS = {
 def lab(tmp_path_factory):
     """The address of a JupyterLab on copies of the notebooks, with settings of its own."""
     folder = tmp_path_factory.mktemp("lab")
-    for path in [*NOTEBOOKS, ROOT / "notebooks/figures.py"]:
+    for path in [*NOTEBOOKS, *ROOT.glob("notebooks/*.py")]:
         shutil.copy(path, folder)
     for name, text in SETTINGS.items():
         settings = folder / f"settings/@jupyterlab/{name}.jupyterlab-settings"
@@ -126,7 +127,8 @@ def test_each_slider_redraws_the_figure_with_its_new_value(browser, lab, path):
     sliders, number = sliders_of(path)
     cell = f".jp-Notebook .jp-Cell:nth-child({number + 1} of .jp-Cell)"
     caption = f"{cell} figcaption"
-    page.wait_for_selector(caption)
+    page.wait_for_selector(f"{caption}, {ERROR}")
+    assert page.locator(ERROR).count() == 0, page.locator(ERROR).first.text_content()
 
     def expected(values):
         return opened.kernel(f"draw(**{values!r})[1]")
@@ -157,7 +159,7 @@ def test_each_slider_redraws_the_figure_with_its_new_value(browser, lab, path):
         first = player.locator("figcaption").text_content()
         player.locator("input").press("ArrowRight")
         assert player.locator("input").input_value() == "1" and player.locator("figcaption").text_content() != first
-    assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    assert page.locator(ERROR).count() == 0
     assert not [url for url in requests if not url.startswith((lab, "data:", "blob:"))]
     page.evaluate(f"{Lab.KERNEL}.shutdown()")
     page.close()

@@ -170,6 +170,24 @@ def test_what_stands_in_an_unobserved_entry_changes_nothing(factorize, problem, 
     assert all(torch.equal(X, Y) for X, Y in zip(*results, strict=True))
 
 
+@settings(max_examples=60, deadline=None)
+@given(problems())
+def test_what_lies_in_memory_beside_an_argument_is_not_read(problem):
+    """The compiled loops check no bounds: so every argument lies between NaN, which would show in the result."""
+
+    def fenced(X):
+        fence = torch.full((X.numel() + 64,), float("nan"), dtype=X.dtype)
+        fence[32:-32] = X.flatten()
+        return fence[32:-32].view(X.shape)
+
+    A, M, start, lr, w = problem
+    A, start = fenced(A), tuple(fenced(X) for X in start)
+    for factorize in (sgd_factorize_masked, gd_factorize_masked):
+        U, V = factorize(A, M, start[0].shape[1], 2, lr, init=start, weight_decay=w)
+        loss = reconstruction_loss(A, fenced(U), fenced(V), M)
+        torch.testing.assert_close(loss, ((A - U @ V.T)[M] ** 2).sum(), rtol=1e-4, atol=1e-4)
+
+
 @settings(max_examples=30, deadline=None)
 @given(problems(), st.sampled_from([float("nan"), 99.0]))
 def test_unobserved_entries_change_no_loss_and_no_mean(problem, junk):

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -529,7 +530,8 @@ def page(monkeypatch):
             self.send_response(status)
             self.send_header("Content-Length", str(len(content) if length is None else length))
             self.end_headers()
-            self.wfile.write(content)
+            with suppress(BrokenPipeError):  # the other side has given up
+                self.wfile.write(content)
 
         def log_message(self, *arguments):
             pass
