@@ -178,7 +178,7 @@ def _svg(fig):
     own = hashlib.sha1(drawing.encode()).hexdigest()[
         :6
     ]  # names of glyphs, apart from other players' on the page
-    drawing = re.sub(r'(id="|href="#|url\(#)', rf"\1{own}-", drawing)
+    drawing = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{own}-", drawing)
     return f'<svg viewBox="0 0 {fig.bbox.width:g} {fig.bbox.height:g}">{drawing}'
 
 
