@@ -15,13 +15,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from conftest import in_chromium
 
 from mf_claims import ledger, scoreboard
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-in_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
 AXE = "axe-core@4.14.1"
 
 
@@ -176,17 +175,6 @@ def test_every_work_that_a_notebook_names_is_among_the_references(build):
 
 
 # -------------------------------------------------------------------------------------------------------- in Chromium
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    arguments = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(scope="module")
 def served(build):
     """The address of the report on a web server of this machine."""
