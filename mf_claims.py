@@ -37,6 +37,10 @@ def ledger(file=HERE / "data" / "claims.toml"):
             raise ValueError(f"{file}: claim {name} lacks {', '.join(sorted(missing))}")
         if unknown := entry.keys() - REQUIRED - OPTIONAL:
             raise ValueError(f"{file}: claim {name} has unknown {', '.join(sorted(unknown))}")
+        if entry.get("relation", "at most") not in ("at most", "at least"):
+            raise ValueError(
+                f"{file}: claim {name} has relation {entry['relation']!r}; it needs 'at most' or 'at least'"
+            )
         if entry["verdict"] not in VERDICTS:
             raise ValueError(f"{file}: claim {name} has verdict {entry['verdict']!r}, none of {', '.join(VERDICTS)}")
         claims[name] = Claim(name, entry)
@@ -64,7 +68,7 @@ class Claim:
 
         value is a number, or a tensor or nested list of the shape reported. It must lie within the tolerance of the
         ledger's recomputed value, and must still bear out the verdict: "reproduced" needs it to agree with the
-        reported value, "refuted" to differ from it (with relation "at most": to be less than it). None stands for "not
+        reported value, "refuted" to differ from it (with relation "at most" or "at least": to be a bound that it breaks). None stands for "not
         computed here", which only a claim that needs the course's data allows; it is then shown as such.
         """
         if value is None and self.verdict != "needs the course's data":
@@ -88,6 +92,8 @@ class Claim:
             return
         if self.relation == "at most":
             agrees = self.reported <= value
+        elif self.relation == "at least":
+            agrees = self.reported >= value
         else:
             agrees = _distance(self.name, value, self.reported) <= self.tolerance
         if agrees != (self.verdict == "reproduced"):

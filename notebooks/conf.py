@@ -105,12 +105,12 @@ def scoreboard():
     """The table of all claims, and how many there are of each verdict."""
     rows = mf_claims.scoreboard()
     counts = Counter(row["verdict"] for row in rows)
-    parts = [f"{counts[v]} {v}" for v in mf_claims.VERDICTS if counts[v]]
+    parts = [f"{v}: {counts[v]}" for v in mf_claims.VERDICTS if counts[v]]
     cells = [[row["section"], *claim_cells(row)] for row in rows]
     for row, line in zip(rows, cells, strict=True):
         if not row["reported"]:
             line[1] += f"<q>{html.escape(row['words'])}</q>"
-    summary = html.escape(f"{len(rows)} claims: {', '.join(parts)}.")
+    summary = html.escape(f"{len(rows)} claims; {', '.join(parts)}.")
     return raw(
         f"<p>{summary}</p>", table(["section", *CLAIMS], cells, "Table of claims")
     )
@@ -132,7 +132,7 @@ def text_of(cell):
 
 def answers():
     """Section by section: what the cells tagged "answer" hold, and the section's claims. One page on paper."""
-    parts, claims = [], mf_claims.scoreboard()
+    parts, claims = [], [row for row in mf_claims.scoreboard() if row["reported"]]
     for path in sorted(HERE.glob("*.ipynb")):
         cells = notebook_cells(path)
         heading = "".join(cells[0]["source"]).splitlines()[0].removeprefix("# ")

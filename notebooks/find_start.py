@@ -4,11 +4,13 @@ import torch
 
 
 def find_start(run, printed, seed, steps=260, reweight_from=200):
-    """Fit a start (U0, V0), 3 x 2 each and within (0, 1), so that run(U0, V0) comes close to the printed figures.
+    """Fit a start (U0, V0), 3 x 2 each and within (0, 1), to the printed figures.
 
-    Levenberg-Marquardt: replace run by its tangent, solve a least-squares problem for the step, and take the step if
-    it helps. At the end a figure counts the more the further off it is, until the largest deviation is as small as can
-    be (Lawson 1961). Returns the best start seen, in float32, and its largest deviation.
+    run(U0, V0) gives the figures of a run, as a vector. Levenberg-Marquardt: replace run
+    by its tangent, solve a least-squares problem for the step, and take the step if it
+    helps. At the end a figure counts the more the further off it is, until the largest
+    deviation is as small as can be (Lawson 1961). Returns the best start seen, in
+    float32, and its largest deviation.
     """
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(12, generator=generator, dtype=torch.float64)

@@ -21,6 +21,7 @@ FIGURE = dict(section="2.1", words="w", what="x", tolerance=0.01, reason="r", wh
 REPRODUCED = Claim("a", FIGURE | dict(reported=0.5, recomputed=0.5, verdict="reproduced"))
 REFUTED = Claim("b", FIGURE | dict(reported=0.9, recomputed=0.5, verdict="refuted"))
 BOUND = Claim("c", FIGURE | dict(reported=66.0, recomputed=40.0, tolerance=0.0, relation="at most", verdict="refuted"))
+LOWEST = Claim("f", FIGURE | dict(reported=0.0, recomputed=1, tolerance=0.0, relation="at least", verdict="refuted"))
 COURSE = Claim("d", FIGURE | dict(reported=3.4, recomputed=3.4, verdict="needs the course's data"))
 MATRIX = Claim("e", FIGURE | dict(reported=[[1.0, 2.0]], recomputed=[[1.0, 2.0]], verdict="reproduced"))
 
@@ -30,6 +31,7 @@ def test_a_value_within_the_tolerance_passes_and_is_shown(capsys):
         (REPRODUCED, 0.505),
         (REFUTED, torch.tensor(0.5)),
         (BOUND, 40),
+        (LOWEST, 1),
         (MATRIX, torch.tensor([[1.0, 2.0]])),
     ]:
         entry.check(value)
@@ -45,6 +47,7 @@ def test_a_value_within_the_tolerance_passes_and_is_shown(capsys):
         (REFUTED, 0.9),
         (REFUTED, 0),
         (BOUND, 41),
+        (LOWEST, 0),
         (COURSE, 3.6),
         (MATRIX, [[1.0, 2.02]]),
         (MATRIX, [[1.0, float("nan")]]),
@@ -63,6 +66,8 @@ def test_a_verdict_that_the_value_does_not_bear_out_is_refused():
             Claim("z", FIGURE | dict(reported=reported, recomputed=0.5, verdict=verdict)).check(0.5)
     with pytest.raises(ClaimError, match="verdict"):
         Claim("z", vars(BOUND) | dict(reported=39.0)).check(40)
+    with pytest.raises(ClaimError, match="verdict"):
+        Claim("z", vars(LOWEST) | dict(reported=2.0)).check(1)
 
 
 def test_without_the_courses_data_a_claim_is_shown_as_such(capsys):

@@ -68,6 +68,19 @@ def test_every_figure_says_in_words_what_it_shows(path):
 
 
 @each
+def test_players_keep_their_drawings_together(path):
+    """What a drawing refers to is in it, whatever its names have become."""
+    outputs = [
+        o for c in code_cells(path) for o in c.outputs if 'class="player"' in o.get("data", {}).get("text/html", "")
+    ]
+    assert outputs
+    for output in outputs:
+        page = output.data["text/html"]
+        named = re.findall(r'href="#([^"]+)"', page) + re.findall(r"url\(#([^)]+)\)", page)
+        assert set(named) <= set(re.findall(r'\bid="([^"]+)"', page)) and len(named) > 20
+
+
+@each
 def test_cells_are_short_and_headings_in_order(path):
     cells = nbformat.read(path, as_version=4).cells
     assert 25 <= len(cells) <= 60
@@ -100,7 +113,11 @@ def test_the_claims_that_a_notebook_makes_are_the_ledgers_of_its_section(path):
 GIVEN = "1.1 1.2 2.1 3.1 4.1 1000 10000 0.01 0.00001"
 SETTINGS = {
     "1.1": {"0.1": "a learning rate that the cell above tries"},
-    "1.2": {"21": "the length of a vector: 12 + 9", "0.1100": "an invented report's loss, in a question"},
+    "1.2": {
+        "21": "the length of a vector: 12 + 9",
+        "0.1100": "an invented report's loss, in a question",
+        "0.13": "the limit in the cell above",
+    },
     "4.1": {"200": "the most epochs in the cell below", "300": "movies in the cell below"},
     "2.1": {"300": "epochs of the run below", "20": "a rank in the figure below", "40": "a rank in the figure below"},
 }
