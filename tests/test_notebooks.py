@@ -77,7 +77,7 @@ def test_players_keep_their_drawings_together(path):
     for output in outputs:
         page = output.data["text/html"]
         named = re.findall(r'href="#([^"]+)"', page) + re.findall(r"url\(#([^)]+)\)", page)
-        assert set(named) <= set(re.findall(r'\bid="([^"]+)"', page)) and len(named) > 20
+        assert set(named) <= set(re.findall(r'\bid="([^"]+)"', page))
 
 
 @each
