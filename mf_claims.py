@@ -68,8 +68,8 @@ class Claim:
 
         value is a number, or a tensor or nested list of the shape reported. It must lie within the tolerance of the
         ledger's recomputed value, and must still bear out the verdict: "reproduced" needs it to agree with the
-        reported value, "refuted" to differ from it (with relation "at most" or "at least": to be a bound that it breaks). None stands for "not
-        computed here", which only a claim that needs the course's data allows; it is then shown as such.
+        reported value, "refuted" to differ from it (with relation "at most" or "at least": to be a bound that it
+        breaks). None stands for "not computed here", which only a claim that needs the course's data allows.
         """
         if value is None and self.verdict != "needs the course's data":
             raise ClaimError(f"claim {self.name}: no value; only a claim that needs the course's data allows None")

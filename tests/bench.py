@@ -153,21 +153,25 @@ def libmf(A, rank):
     return lambda epochs: module.MF(nr_iters=epochs, **flags).fit(table)
 
 
-def surprise(A, rank):
-    """The same for Surprise's SVD(biased=False), its data made directly, without its slow table of names."""
-    try:
-        module = importlib.import_module("surprise")
-    except ImportError:
-        return None
+def surprise_trainset(module, A, scale):
+    """The sparse A as Surprise's data, made directly, without its slow table of names."""
     users, items = {}, {}
     for i, j, r in zip(*A.indices().tolist(), A.values().tolist(), strict=True):
         users.setdefault(j, []).append((i, r))
         items.setdefault(i, []).append((j, r))
     names = [{k: k for k in side} for side in (users, items)]
-    trainset = module.Trainset(users, items, A.shape[1], A.shape[0], len(A.values()), (1, 5), *names)
-    algorithm = module.SVD
+    return module.Trainset(users, items, A.shape[1], A.shape[0], len(A.values()), scale, *names)
+
+
+def surprise(A, rank):
+    """The same for Surprise's SVD(biased=False)."""
+    try:
+        module = importlib.import_module("surprise")
+    except ImportError:
+        return None
+    trainset = surprise_trainset(module, A, (1, 5))
     flags = dict(n_factors=rank, biased=False, lr_all=0.001, reg_all=0.0, random_state=0)
-    return lambda epochs: algorithm(n_epochs=epochs, **flags).fit(trainset)
+    return lambda epochs: module.SVD(n_epochs=epochs, **flags).fit(trainset)
 
 
 def bench_peer(name, m, n, count, rank, few, many, repeats, target):
@@ -193,13 +197,8 @@ def bench_peer(name, m, n, count, rank, few, many, repeats, target):
 
 def surprise_error(algorithm, A, train, test, seed):
     """The RMSE on the test part of a Surprise algorithm with its default settings, fitted to the training part."""
-    users, items = {}, {}
-    for i, j in train.nonzero().tolist():
-        users.setdefault(j, []).append((i, A[i, j].item()))
-        items.setdefault(i, []).append((j, A[i, j].item()))
-    names = [{k: k for k in side} for side in (users, items)]
     module = importlib.import_module("surprise")
-    trainset = module.Trainset(users, items, A.shape[1], A.shape[0], int(train.sum()), (0.5, 5), *names)
+    trainset = surprise_trainset(module, A.sparse_mask(train.to_sparse()).coalesce(), (0.5, 5))
     fitted = getattr(module, algorithm)(random_state=seed).fit(trainset)
     off = [fitted.predict(j, i).est - A[i, j].item() for i, j in test.nonzero().tolist()]
     return statistics.fmean(x * x for x in off) ** 0.5
