@@ -1,12 +1,17 @@
 # Everything works from a fresh clone: the first target that needs it makes the virtual environment.
 PYTHON ?= python3
 BIN := .venv/bin
-READY := .venv/ready
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+READY := .venv/ready-$(VERSION)
+CPU_INDEX := https://download.pytorch.org/whl/cpu
 BUILD := build
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-SPHINX := $(BIN)/python -m sphinx -n -W --keep-going -q -d $(BUILD)/doctrees
-CHROMIUM := $(firstword $(shell command -v chromium chromium-browser google-chrome))
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# One thread in each of the two processes: more would wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+SPHINX := $(BIN)/python -m sphinx -c report -n -W --keep-going -q -d $(BUILD)/doctrees
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
+CHROMIUM := $(firstword $(foreach name,$(BROWSERS),$(shell command -v $(name) 2>/dev/null)))
 PRINT := $(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget=15000 --no-pdf-header-footer \
 	--generate-pdf-document-outline
 
@@ -15,25 +20,35 @@ PRINT := $(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget
 
 report: $(READY)  ## execute and check the notebooks, render the report, print the table of claims
 	$(PYTEST) $(NBVAL) --junitxml=$(BUILD)/times.xml notebooks
-	@$(MAKE) --no-print-directory pages
 	@$(BIN)/python -m mf_claims
-	@echo "The report: $(CURDIR)/$(BUILD)/html/index.html, and report.pdf and answers.pdf in $(BUILD)"
+	@$(MAKE) --no-print-directory pages
 
-pages: $(READY)  ## the report alone, from the stored outputs: HTML and, where there is Chromium, PDF
-	$(SPHINX) -b html notebooks $(BUILD)/html
-	$(SPHINX) -b singlehtml notebooks $(BUILD)/paper
+# Sphinx takes one source folder: the pages of report/, the notebooks and the account of the data, side by side.
+.PHONY: source
+source:
+	@rm -rf $(BUILD)/source
+	@mkdir -p $(BUILD)/source
+	@cp report/*.md report/completions.png notebooks/*.ipynb $(BUILD)/source
+	@cp data/README.md $(BUILD)/source/data.md
+
+pages: $(READY) source  ## the report alone, from the stored outputs: HTML and, where there is Chromium, PDF
+	@rm -f $(BUILD)/report.pdf $(BUILD)/answers.pdf
+	$(SPHINX) -b html $(BUILD)/source $(BUILD)/html
+	$(SPHINX) -b singlehtml $(BUILD)/source $(BUILD)/paper
 ifdef CHROMIUM
 	$(PRINT) --print-to-pdf=$(BUILD)/report.pdf $(BUILD)/paper/index.html 2>$(BUILD)/chromium.log
-	$(PRINT) --print-to-pdf=$(BUILD)/answers.pdf $(BUILD)/html/answers.html 2>$(BUILD)/chromium.log
+	$(PRINT) --print-to-pdf=$(BUILD)/answers.pdf $(BUILD)/html/answers.html 2>>$(BUILD)/chromium.log
+	@echo "The report is made:"; ls -1 $(abspath $(BUILD)/html/index.html $(BUILD)/report.pdf $(BUILD)/answers.pdf)
 else
-	@echo "No Chromium here, hence no PDF."
+	@echo "The report is made:"; ls -1 $(abspath $(BUILD)/html/index.html)
+	@echo "No Chromium here, hence no PDF: install the package chromium (or Google Chrome), and run: make pages"
 endif
 
-links: $(READY)  ## list and check the links that lead outside (needs the network)
-	$(SPHINX) -b linkcheck notebooks $(BUILD)/links
+links: $(READY) source  ## list and check the links that lead outside (needs the network)
+	$(SPHINX) -b linkcheck $(BUILD)/source $(BUILD)/links
 
 test: $(READY) lint  ## every check: the modules, the notebooks' stored outputs, other parameters
-	$(PYTEST) $(NBVAL) tests notebooks
+	$(PYTEST) $(NBVAL) notebooks/4.1* tests notebooks  # the longest first
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -47,21 +62,24 @@ data: $(READY)  ## download the course's ratings and MovieLens's ml-latest-small
 
 # Two peers that only the bench needs; one that does not install here is named as missing.
 bench: $(READY)  ## speed and memory as ratios: build/bench.md
-	-$(BIN)/python -m pip install --quiet --disable-pip-version-check libmf==0.9.2
-	-$(BIN)/python -m pip install --quiet --disable-pip-version-check scikit-surprise==1.1.5
-	$(BIN)/python tests/bench.py
+	-$(PIP) libmf==0.9.2
+	-$(PIP) scikit-surprise==1.1.5
+	$(BIN)/python tools/bench.py
 
-refresh: $(READY)  ## execute the notebooks in place, and write the README's table anew
+refresh: $(READY)  ## execute the notebooks in place, and write anew what is made from them
 	$(BIN)/ruff check --fix -q notebooks; $(BIN)/ruff format -q notebooks
-	$(BIN)/python notebooks/refresh.py
+	$(BIN)/python tools/refresh.py
 
 clean:
 	rm -rf build .venv *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The pip list of environment.yml, without the index line: the one list of versions serves conda and this alike.
-$(READY): environment.yml pyproject.toml
-	$(PYTHON) -m venv .venv
-	sed -n '/- pip:/,$$s/^      - \([^#]*\).*/\1/p' environment.yml | grep -v index-url > .venv/requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r .venv/requirements.txt
+# Torch first, from PyTorch's index of CPU builds: elsewhere its Linux wheels bring several GB of CUDA.
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, and $(PYTHON) is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv --clear .venv
+	$(PIP) --no-deps --retries 1 --index-url $(CPU_INDEX) $$(grep ^torch== requirements.txt) 2>.venv/cpu-index.log || \
+		echo "$(CPU_INDEX) cannot be reached: torch comes from the default index"
+	$(PIP) -r requirements.txt
+	$(BIN)/python -c "import matplotlib.font_manager"  # which collects the fonts, with a message if it takes long
 	@touch $@

@@ -1,680 +1,290 @@
-"""Matrix factorisation by gradient descent: A is approximated by U V^T, where U is m x rank and V is n x rank.
+"""Matrix factorisation by gradient descent: A is approximated by U V^T; U is m x rank, V n x rank.
 
-The three factorisers are the coursework's own algorithms, step for step; numba compiles their loops. Tensors in,
-tensors out, in A's dtype (float32 or float64), on the CPU. With the same seed they follow the coursework's PyTorch
-loops: U is drawn before V, both by `torch.rand`.
+The factorisers are the coursework's own algorithms, step for step; numba compiles their loops.
+Tensors in, tensors out, in A's dtype, on the CPU. mf_inputs checks what is passed.
 """
 
 import math
-import numbers
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
-import numba
 import numpy as np
 import torch
+from torch import Generator, Tensor
 
-__all__ = [
-    "damped_means",
-    "gd_factorize_masked",
-    "reconstruction_loss",
-    "sgd_factorize",
-    "sgd_factorize_masked",
-    "truncated_svd",
-]
+from mf_compiled import compiled
+from mf_inputs import factors, integer, mask, matrix, number, observed_entries, settings, start
 
-WORK_PER_CALL = 20_000_000  # multiplications in a compiled loop before Python looks for an interrupt: 0.1 s or so
-BLOCKS = 8  # of rows, shared by the threads of gd_factorize_masked: fixed, so that their number changes no result
-STAGGER = 4  # rows of sgd_factorize under way at the same time
-ROWS, TILE = 4, 1024  # how much of the error matrix gd_factorize_masked has in hand at a time
+__all__ = ["damped_means", "gd_factorize_masked", "reconstruction_loss", "sgd_factorize",
+           "sgd_factorize_masked", "truncated_svd"]  # fmt: skip
+Pair = tuple[Tensor, Tensor]
+
+WORK_PER_CALL = 20_000_000  # multiplications between two looks for an interrupt: about 0.1 s
+STAGGER = 8  # rows under way at the same time in SGD
+BLOCKS = 4  # row blocks in GD; fixed, so that results do not depend on the number of threads
+SMALL = 10_000  # cells; GD of a smaller table is not worth its threads
 
 
-def sgd_factorize(A, rank, num_epochs=1000, lr=0.01, *, init=None, generator=None, callback=None):
+def sgd_factorize(
+    A: Tensor, rank: int, num_epochs: int = 1000, lr: float = 0.01, *,
+    init: Pair | None = None, generator: Generator | None = None, callback: Callable | None = None,
+) -> Pair:  # fmt: skip
     """Factorise A by stochastic gradient descent over all its entries (section 1.1).
 
-    In every epoch, row by row and column by column: e = A[i, j] - U[i] . V[j]; U[i] += lr e V[j]; then
-    V[j] += lr e U[i], with the U[i] just updated and the e from before.
+    In every epoch, row by row and column by column: e = A[i, j] - U[i] . V[j]; U[i] += lr e V[j];
+    then V[j] += lr e U[i], with the U[i] just updated and the e from before. The arithmetic is
+    strictly IEEE, in one fixed order: the same bits on every processor are a promise.
 
-    Parameters
-    ----------
-    A : tensor (m, n), float32 or float64; integers are converted to torch's default dtype
-    rank : int, at least 1
-    num_epochs : int, at least 0
+    A : tensor (m, n), float32 or float64; integers are converted to torch's default dtype.
+        If A is sparse (COO or CSR), only its stored entries count, stored zeros too.
+    rank, num_epochs : integers, at least 1 and at least 0
     lr : float, above 0: the learning rate
-    init : (U0, V0), the factors to start from, of shapes (m, rank) and (n, rank); they are left unchanged.
-        Without it both are drawn from U(0, 1), U first.
-    generator : torch.Generator for that draw; torch's global one if None
-    callback : called as callback(epoch, U, V) after every epoch, counted from 1, with copies of the factors;
-        a true return ends the run
+    init : (U0, V0), the factors to start from, (m, rank) and (n, rank); they are left unchanged.
+        Without it both are drawn from U(0, 1), U first, by `generator` or torch's global one.
+    callback : called as callback(epoch, U, V) after every epoch, counted from 1, with copies of
+        the factors; a true return ends the run.
 
-    Returns
-    -------
-    U (m, rank) and V (n, rank), in A's dtype
-
-    Raises
-    ------
-    TypeError, ValueError : a bad argument, named, with what it needs to be
-    FloatingPointError : the factors stopped being finite; names the epoch
+    Returns U (m, rank) and V (n, rank), in A's dtype. Raises TypeError or ValueError that names a
+    bad argument, and FloatingPointError that names the epoch when the factors become infinite.
     """
-    A = _matrix(A)
-    return _sgd(A, _everywhere(A), rank, num_epochs, lr, 0.0, init, generator, callback)
+    A = matrix(A, sparse=True)
+    M = None if A.is_sparse else torch.ones(A.shape, dtype=torch.bool)
+    options = {"init": init, "generator": generator, "callback": callback}
+    return sgd_factorize_masked(A, M, rank, num_epochs, lr, **options)
 
 
 def sgd_factorize_masked(
-    A, M, rank, num_epochs=1000, lr=0.01, *, weight_decay=0.0, init=None, generator=None, callback=None
-):
+    A: Tensor, M: Tensor | None, rank: int, num_epochs: int = 1000, lr: float = 0.01, *,
+    weight_decay: float = 0.0, init: Pair | None = None, generator: Generator | None = None,
+    callback: Callable | None = None,
+) -> Pair:  # fmt: skip
     """Factorise A by stochastic gradient descent over the entries where M is 1 (section 3.1).
 
-    As `sgd_factorize`, but passing over the entries where M is 0: what stands there (NaN too) has no influence.
-    With weight_decay w, U[i] += lr (e V[j] - w U[i]), then V[j] += lr (e U[i] - w V[j]) (Funk 2006).
-
-    M is a tensor (m, n) of booleans, or of 0 and 1, that observes at least one entry. Or A is a sparse COO or CSR
-    tensor and M is None: then the stored entries of A are the observed ones, stored zeros too, and memory and time go
-    with their number. All else is as for `sgd_factorize`.
+    As `sgd_factorize`, but skips the entries where M is 0; values there, even NaN, are ignored.
+    M is a tensor (m, n) of booleans, or of 0 and 1, that observes at least one entry; None if A
+    is sparse. With weight_decay w, at least 0, U[i] += lr (e V[j] - w U[i]), then
+    V[j] += lr (e U[i] - w V[j]) (Funk 2006). All else is as for `sgd_factorize`.
     """
-    A = _matrix(A, sparse=True)
-    return _sgd(A, _mask(M, A), rank, num_epochs, lr, weight_decay, init, generator, callback)
+    A = matrix(A, sparse=True)
+    M = mask(M, A)
+    num_epochs, lr, w = settings(num_epochs, lr, weight_decay, callback, A)
+    U, V = start(A, rank, init, generator)
+    entries = _staggered(*observed_entries(A, M))
+    size, part = len(entries[0]), max(1, WORK_PER_CALL // rank)  # part: entries in a compiled call
+
+    def run(epochs):
+        calls = ([x[k : k + part] for x in entries] for k in range(0, size, part))
+        return min(_sgd_epochs(*some, U.numpy(), V.numpy(), lr, w, epochs) for some in calls)
+
+    return _descend(run, part // size, U, V, num_epochs, lr, callback)
 
 
 def gd_factorize_masked(
-    A, M, rank, num_epochs=1000, lr=1e-5, *, weight_decay=0.0, init=None, generator=None, callback=None
-):
-    """Factorise A by gradient descent with whole matrices over the entries where M is 1 (section 4.1).
+    A: Tensor, M: Tensor, rank: int, num_epochs: int = 1000, lr: float = 1e-5, *,
+    weight_decay: float = 0.0, init: Pair | None = None, generator: Generator | None = None,
+    callback: Callable | None = None,
+) -> Pair:  # fmt: skip
+    """Factorise A by gradient descent with whole matrices, where M is 1 (section 4.1).
 
-    In every epoch: E = (A - U V^T) * M; U += lr E V; then V += lr E^T U, with the U just updated and the E from
-    before. With weight_decay w every observed entry adds w (|U[i]|^2 + |V[j]|^2) to the objective, as in
-    `sgd_factorize_masked`: U[i] shrinks by lr w U[i] times the number of entries observed in row i.
-
-    The rows are shared out over torch.get_num_threads() threads; their number does not change the result.
-    All else is as for `sgd_factorize_masked`.
+    In every epoch: E = (A - U V^T) * M; U += lr E V; then V += lr E^T U, with the U just updated
+    and the E from before. With weight_decay w the objective is that of `sgd_factorize_masked`:
+    U[i] shrinks by lr w U[i] for each entry observed in row i, and V[j] likewise.
+    torch.get_num_threads() threads share the rows; their number does not change the result.
+    A is dense. All else is as for `sgd_factorize_masked`.
     """
-    A = _matrix(A, sparse=True)
-    return _gd(A, _mask(M, A), rank, num_epochs, lr, weight_decay, init, generator, callback)
+    A = matrix(A)
+    M = mask(M, A)
+    num_epochs, lr, w = settings(num_epochs, lr, weight_decay, callback, A)
+    U, V = start(A, rank, init, generator)
+    a, m, u, vt = A.numpy(), M.numpy(), U.numpy(), V.T.contiguous().numpy()
+    decay_u, decay_v = (w * m.sum(axis, dtype=a.dtype) for axis in (1, 0))
+    edges = np.linspace(0, len(a), BLOCKS + 1).astype(np.int64)
+    gradients = np.empty((BLOCKS, *vt.shape), a.dtype)  # of V, one from each block of rows
+
+    def one_block(b):
+        _gd_rows(a, m, u, vt, lr, decay_u, edges[b], edges[b + 1], gradients[b])
+
+    def run(epochs):
+        if A.numel() < SMALL:
+            return _gd_small(a, m, u, vt, lr, decay_u, decay_v, gradients[0], epochs)
+        list(pool.map(one_block, range(BLOCKS)))
+        vt[:] += lr * (gradients.sum(0) - decay_v * vt)
+        return int(np.isfinite(u).all() and np.isfinite(vt).all())
+
+    at_once = 100 if A.numel() < SMALL else 1
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return _descend(run, at_once, U, torch.from_numpy(vt).T, num_epochs, lr, callback)
 
 
-def truncated_svd(A, rank):
-    """The best approximation of A of the given rank: its singular value decomposition, cut (section 2.1).
+def truncated_svd(A: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The singular value decomposition of A, cut to this rank (section 2.1).
 
-    Returns U (m, rank), S (rank,), descending, and Vh (rank, n); U @ diag(S) @ Vh approximates A, and no matrix of
-    this rank comes closer to A in the Frobenius norm (Eckart & Young 1936). 1 <= rank <= min(m, n).
+    Returns U (m, rank), S (rank,), descending, and Vh (rank, n). No matrix of this rank comes
+    closer to A in the Frobenius norm than U @ diag(S) @ Vh (Eckart & Young 1936).
     Raises TypeError or ValueError for a bad argument, and for NaN or infinity in A.
     """
-    A = _matrix(A)
-    _check_observed(A, _everywhere(A))
-    rank = _integer("rank", rank, at_least=1)
-    if rank > min(A.shape):
-        raise ValueError(f"rank is {rank}, but a {_shape(A)} matrix has rank {min(A.shape)} at most")
+    A = matrix(A)
+    mask(torch.ones(A.shape), A)
+    if integer("rank", rank, at_least=1) > min(A.shape):
+        raise ValueError(f"rank is {rank}; A of {tuple(A.shape)} has rank {min(A.shape)} at most")
     U, S, Vh = torch.linalg.svd(A, full_matrices=False)
     return U[:, :rank].clone(), S[:rank].clone(), Vh[:rank].clone()
 
 
-def reconstruction_loss(A, U, V, M=None):
-    """The sum of squared errors of U V^T over all entries of A, or over those where M is 1 (sections 1.2 and 4.1).
+def reconstruction_loss(A: Tensor, U: Tensor, V: Tensor, M: Tensor | None = None) -> Tensor:
+    """The sum of squared errors of U V^T where M is 1, or over all entries (sections 1.2 and 4.1).
 
-    A is (m, n), U (m, rank), V (n, rank) and M (m, n), of booleans or of 0 and 1; over the stored entries if A is
-    sparse, without M. Returns a tensor without dimensions
-    in A's dtype; the sum is taken in float64. Raises as `sgd_factorize_masked` does for a bad argument.
+    A is (m, n), U (m, rank), V (n, rank) and M (m, n), of booleans or of 0 and 1; of a sparse A the
+    stored entries count. Returns a tensor without dimensions in A's dtype; errors and sum are taken
+    in float64. Raises as `sgd_factorize_masked` does for a bad argument.
     """
-    A = _matrix(A, sparse=True)
-    U, V = _factors(U, V, "U", "V", A)
-    if A.layout != torch.strided:
-        total = _squared_error_sparse(*_rows_of(A, _mask(M, A)), U.numpy(), V.numpy())
-    else:
-        M = _everywhere(A) if M is None else _mask(M, A)
-        _check_observed(A, M)
-        scratch = _scratch(ROWS, A.shape[1], dtype=A.numpy().dtype)
-        total = _squared_error(A.numpy(), M.numpy().view(np.uint8), U.numpy(), _columns_in_pairs(V).numpy(), *scratch)
-    return torch.tensor(total, dtype=A.dtype)
+    A = matrix(A, sparse=True)
+    U, V = factors(U, V, A)
+    M = torch.ones(A.shape, dtype=torch.bool) if M is None and not A.is_sparse else M
+    entries = observed_entries(A, mask(M, A))
+    return torch.tensor(_squared_error(*entries, U.numpy(), V.numpy()), dtype=A.dtype)
 
 
-def damped_means(A, M, damping):
+def damped_means(A: Tensor, M: Tensor | None, damping: float) -> tuple[Tensor, Tensor, Tensor]:
     """The baseline A[i, j] ~ mu + row[i] + col[j] from the entries where M is 1 (section 4.1).
 
-    mu is the mean of the observed entries, row[i] the mean of what mu leaves over in row i, and col[j] the mean of what
-    mu and row leave over in column j; row and col are shrunk towards 0 as if `damping` (a float, at least 0) more
-    entries equal to 0 had been observed. A row or column without an observed entry gets 0 (Funk 2006).
+    The joint damped least-squares fit: it minimises the sum of squared errors + damping (|row|^2
+    + |col|^2), as if each row and column had `damping` (a float, at least 0) more entries, all 0
+    (Koren 2010). It is the same whichever way round the table lies.
 
-    Returns mu (no dimensions), row (m,) and col (n,) in A's dtype. Raises as `sgd_factorize_masked` does.
+    Returns mu (no dimensions), row (m,) and col (n,) in A's dtype; a level is 0 where nothing is
+    observed. Raises as `sgd_factorize_masked` does.
     """
-    A = _matrix(A, sparse=True)
-    start, j, a = _rows_of(A, _mask(M, A))
-    damping = _number("damping", damping, at_least=0)
-    i = np.repeat(np.arange(A.shape[0]), np.diff(start))
-    a = a.astype(np.float64)
-    mu = a.mean()
-    row = _shrunk_means(a - mu, i, A.shape[0], damping)
-    col = _shrunk_means(a - mu - row[i], j, A.shape[1], damping)
-    return tuple(torch.tensor(x, dtype=A.dtype) for x in (mu, row, col))
+    A = matrix(A, sparse=True)
+    rows, cols, values = observed_entries(A, mask(M, A))
+    damping = number("damping", damping)
+    index, mu, change = (rows, cols), values.mean(dtype=np.float64), math.inf
+    count = [np.bincount(x, minlength=size) for x, size in zip(index, A.shape, strict=True)]
+    levels = [np.zeros(size) for size in A.shape]
+    while change > 1e-8 * np.abs(values).max():
+        change = 0.0
+        for this, other in ((0, 1), (1, 0)):  # the best mu and row for this col, then mu and col
+            left = values - mu - levels[other][index[other]]
+            total, weight = np.bincount(index[this], left, A.shape[this]), count[this] + damping
+            weight = np.maximum(weight, 1)  # of an empty row or column without damping
+            step = (total / weight).sum() / (count[this] / weight).sum()
+            new = (total - step * count[this]) / weight
+            mu, change = mu + step, max(change, np.abs(new - levels[this]).max())
+            levels[this] = new
+    return tuple(torch.tensor(x, dtype=A.dtype) for x in (mu, *levels))
 
 
-def _shrunk_means(values, group, size, damping):
-    weight = np.bincount(group, minlength=size) + damping
-    return np.bincount(group, values, size) / np.where(weight > 0, weight, 1)
+# ------------------------------------------------------------------------------- the algorithms
+
+strict = compiled()
+# Sums may be reordered and fused with products, so that a row is done in vector instructions.
+fast = compiled(fastmath={"reassoc", "contract", "nsz"})
 
 
-# ------------------------------------------------------------------------------------------------------- the algorithms
-
-
-def _sgd(A, M, rank, num_epochs, lr, weight_decay, init, generator, callback):
-    rows, cols, entries = _staggered(*_rows_of(A, M))
-    num_epochs, lr, w = _settings(num_epochs, lr, weight_decay, callback, A)
-    U, V = _start(A, rank, init, generator)
-    work = len(cols) * U.shape[1]
-    cuts = np.linspace(0, len(cols), 2 + work // WORK_PER_CALL).astype(np.int64)
-
-    def advance(epochs):
-        for first, last in pairwise(cuts):
-            some = slice(first, last)
-            finite = _sgd_entries(rows[some], cols[some], entries[some], U.numpy(), V.numpy(), lr, w, epochs)
-            if finite < epochs:
-                break
-        return finite
-
-    return _run(advance, max(1, WORK_PER_CALL // work), U, V, num_epochs, lr, callback)
-
-
-@numba.njit(cache=True, nogil=True)
-def _sgd_entries(rows, cols, entries, U, V, lr, w, num_epochs):
+@strict
+def _sgd_epochs(rows, cols, values, U, V, lr, w, num_epochs):
     """Pass num_epochs times over the entries; return how many passes ended with finite factors."""
-    rank, zero = U.shape[1], U.dtype.type(0)
-    fours = rank - rank % 4
     for epoch in range(num_epochs):
-        for p in range(len(entries)):
-            i, j = rows[p], cols[p]
-            # U[i] . V[j] as four sums side by side: an addition waits for the one before it, and so a quarter as long.
-            s0 = s1 = s2 = s3 = zero
-            for k in range(0, fours, 4):
-                s0 += U[i, k] * V[j, k]
-                s1 += U[i, k + 1] * V[j, k + 1]
-                s2 += U[i, k + 2] * V[j, k + 2]
-                s3 += U[i, k + 3] * V[j, k + 3]
-            for k in range(fours, rank):
-                s0 += U[i, k] * V[j, k]
-            e = entries[p] - ((s0 + s1) + (s2 + s3))
-            for k in range(rank):
+        for p in range(len(values)):
+            i, j, dot = rows[p], cols[p], U.dtype.type(0)
+            for k in range(U.shape[1]):
+                dot += U[i, k] * V[j, k]
+            e = values[p] - dot
+            for k in range(U.shape[1]):
                 U[i, k] += lr * e * V[j, k] - lr * w * U[i, k]
                 V[j, k] += lr * e * U[i, k] - lr * w * V[j, k]
-        if not (_finite(U) and _finite(V)):
+        if not (np.isfinite(U).all() and np.isfinite(V).all()):
             return epoch
     return num_epochs
 
 
-@numba.njit(cache=True, nogil=True)
-def _staggered(start, cols, entries):
-    """The entries (rows, columns, values) in an order that gives exactly the result of going row by row.
+def _staggered(rows, cols, values):
+    """The entries, which come row by row, in an order that gives the same bits in half the time.
 
-    STAGGER rows advance in turn, each only in columns that the rows above it have passed. So every U[i] and every V[j]
-    sees its updates in the same order as ever, and the processor need not wait for one update before the next begins.
+    Several rows advance together, each one column behind the row above. Every U[i] and every V[j]
+    still sees its updates in the old order. But neighbours share no row and no column, so that
+    the processor can overlap their updates.
     """
-    order = np.empty(len(cols), np.int64)
-    rows = np.empty(len(cols), np.int32)
-    upcoming, done = start[:-1].copy(), 0
-    for top in range(0, len(upcoming), STAGGER):
-        bottom = min(top + STAGGER, len(upcoming))
-        while done < start[bottom]:
-            passed = np.iinfo(np.int64).max  # the columns before this one are behind all rows above
-            for i in range(top, bottom):
-                if upcoming[i] < start[i + 1] and cols[upcoming[i]] < passed:
-                    rows[done], order[done] = i, upcoming[i]
-                    upcoming[i] += 1
-                    done += 1
-                if upcoming[i] < start[i + 1]:
-                    passed = min(passed, cols[upcoming[i]])
-    return rows, cols[order], entries[order]
-
-
-def _gd(A, M, rank, num_epochs, lr, weight_decay, init, generator, callback):
-    """Each block of rows updates its rows of U and adds up its share of V's gradient; then the shares go into V."""
-    num_epochs, lr, w = _settings(num_epochs, lr, weight_decay, callback, A)
-    if A.layout == torch.strided:
-        _check_observed(A, M)
-        U, V = _start(A, rank, init, generator)
-        a, mask = A.numpy(), M.numpy().view(np.uint8)
-        v = _columns_in_pairs(V).numpy()
-        V = torch.from_numpy(v[: V.shape[1]]).T
-        decay_u, decay_v = (w * M.numpy().sum(axis).astype(a.dtype) for axis in (1, 0))
-        decay_v = decay_v[None, :]
-        edges = _edges(np.arange(A.shape[0] + 1), BLOCKS)
-        e, bits = _scratch(len(edges), ROWS, A.shape[1], dtype=a.dtype)
-        update, fixed = _gd_rows, (a, mask, U.numpy(), v, lr, decay_u)
-        work = 3 * A.numel() * U.shape[1]
-    else:
-        start, cols, entries = _rows_of(A, M)
-        U, V = _start(A, rank, init, generator)
-        v = V.numpy()
-        decay_u = w * np.diff(start).astype(v.dtype)
-        decay_v = w * np.bincount(cols, minlength=A.shape[1]).astype(v.dtype)[:, None]
-        edges = _edges(start, BLOCKS)
-        longest = np.diff(start).max()
-        e = bits = np.empty((len(edges), longest), v.dtype)
-        update, fixed = _gd_rows_sparse, (start, cols, entries, U.numpy(), v, lr, decay_u)
-        work = 3 * len(cols) * U.shape[1]
-    grad = np.empty((len(edges), *v.shape), v.dtype)
-
-    def one_block(b):
-        update(*fixed, *edges[b], e[b], bits[b], grad[b])
-
-    def in_threads(epochs):
-        for epoch in range(epochs):
-            list(pool.map(one_block, range(len(edges))))
-            _gd_columns(v, lr, decay_v, grad)
-            if not (_finite(U.numpy()) and _finite(v)):
-                return epoch
-        return epochs
-
-    def in_one_call(epochs):
-        return _gd_epochs(*fixed, decay_v, edges, e, bits, grad, epochs)
-
-    small = A.layout == torch.strided and 100 * work < WORK_PER_CALL
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return _run(in_one_call if small else in_threads, max(1, WORK_PER_CALL // work), U, V, num_epochs, lr, callback)
-
-
-# In GD sums may be reordered and fused: then the loops along a row become vector instructions. NaN and infinity stay
-# what they are. Four rows at a time share what is read of V, and a tile of their errors stays in the first-level cache.
-fast = numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+    group, behind = np.divmod(rows.astype(np.int64), STAGGER)
+    order = np.argsort(group * (int(cols.max()) + STAGGER) + cols + behind, kind="stable")
+    return rows[order], cols[order], values[order]
 
 
 @fast
-def _gd_rows(A, M, U, Vt, lr, decay, first, last, e, bits, grad):
-    """One epoch's update of rows first to last of U; their share of V's gradient goes to grad. bits is a view of e."""
+def _gd_rows(A, M, U, Vt, lr, decay, first, last, gradient):
+    """For rows first to last: E = (A - U V^T) * M; U += lr E V; gradient = (E^T U)^T, new U."""
     rank, n = Vt.shape
-    u, ev = np.zeros((ROWS, rank), U.dtype), np.zeros((ROWS, rank), U.dtype)
-    for k in range(rank):
-        _fill_row(grad[k], 0)
-    for i in range(first, last, ROWS):
-        rows = min(ROWS, last - i)
-        for r in range(ROWS):
-            for k in range(U.shape[1]):
-                u[r, k] = U[i + r, k] if r < rows else 0
-                ev[r, k] = 0
-        for r in range(rows, ROWS):
-            _fill_row(e[r], 0)
-        for left in range(0, n, TILE):
-            right = min(n, left + TILE)
-            _errors(A, M, u, Vt, i, rows, left, right, e, bits)
-            _times_v(e, Vt, ev, left, right)
-        for r in range(rows):
-            for k in range(U.shape[1]):
-                u[r, k] += lr * (ev[r, k] - decay[i + r] * u[r, k])
-                U[i + r, k] = u[r, k]
-        for left in range(0, n, TILE):
-            _add_outer_product(grad, u, e, left, min(n, left + TILE))
-
-
-@fast
-def _errors(A, M, u, Vt, i, rows, left, right, e, bits):
-    """e = M * (A - u Vt) for some rows from i on, between the columns left and right."""
-    for r in range(rows):
-        _copy_row(A[i + r, left:right], e[r, left:right])
-    _subtract_product(e, u, Vt, left, right)
-    for r in range(rows):
-        _clear_unobserved(bits[r, left:right], M[i + r, left:right])
-
-
-@fast
-def _fill_row(e, value):
-    for j in range(len(e)):
-        e[j] = value
-
-
-@fast
-def _copy_row(a, e):
-    for j in range(len(a)):
-        e[j] = a[j]
-
-
-@fast
-def _clear_unobserved(bits, m):
-    """e = 0 where m is 0, as bits: even of NaN nothing is left, and there is no branch to predict."""
-    for j in range(len(bits)):
-        bits[j] &= -bits.dtype.type(m[j])
-
-
-@fast
-def _subtract_product(e, u, Vt, left, right):
-    """e -= u Vt, between the columns left and right, two columns of u at a time: their number is even."""
-    e0, e1, e2, e3 = e[0, left:right], e[1, left:right], e[2, left:right], e[3, left:right]
-    for k in range(0, len(Vt), 2):
-        v, w = Vt[k, left:right], Vt[k + 1, left:right]
-        u0, u1, u2, u3 = u[0, k], u[1, k], u[2, k], u[3, k]
-        x0, x1, x2, x3 = u[0, k + 1], u[1, k + 1], u[2, k + 1], u[3, k + 1]
-        for j in range(len(v)):
-            e0[j] -= u0 * v[j] + x0 * w[j]
-            e1[j] -= u1 * v[j] + x1 * w[j]
-            e2[j] -= u2 * v[j] + x2 * w[j]
-            e3[j] -= u3 * v[j] + x3 * w[j]
-
-
-@fast
-def _times_v(e, Vt, ev, left, right):
-    """ev += e V, between the columns left and right."""
-    e0, e1, e2, e3 = e[0, left:right], e[1, left:right], e[2, left:right], e[3, left:right]
-    for k in range(0, len(Vt), 2):
-        v, w = Vt[k, left:right], Vt[k + 1, left:right]
-        s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = e.dtype.type(0)
-        for j in range(len(v)):
-            s0 += e0[j] * v[j]
-            s1 += e1[j] * v[j]
-            s2 += e2[j] * v[j]
-            s3 += e3[j] * v[j]
-            t0 += e0[j] * w[j]
-            t1 += e1[j] * w[j]
-            t2 += e2[j] * w[j]
-            t3 += e3[j] * w[j]
-        ev[0, k] += s0
-        ev[1, k] += s1
-        ev[2, k] += s2
-        ev[3, k] += s3
-        ev[0, k + 1] += t0
-        ev[1, k + 1] += t1
-        ev[2, k + 1] += t2
-        ev[3, k + 1] += t3
-
-
-@fast
-def _add_outer_product(grad, u, e, left, right):
-    """grad += u^T e, between the columns left and right."""
-    e0, e1, e2, e3 = e[0, left:right], e[1, left:right], e[2, left:right], e[3, left:right]
-    for k in range(0, len(grad), 2):
-        g, h = grad[k, left:right], grad[k + 1, left:right]
-        u0, u1, u2, u3 = u[0, k], u[1, k], u[2, k], u[3, k]
-        x0, x1, x2, x3 = u[0, k + 1], u[1, k + 1], u[2, k + 1], u[3, k + 1]
-        for j in range(len(g)):
-            g[j] += u0 * e0[j] + u1 * e1[j] + u2 * e2[j] + u3 * e3[j]
-            h[j] += x0 * e0[j] + x1 * e1[j] + x2 * e2[j] + x3 * e3[j]
-
-
-@numba.njit(cache=True, nogil=True)
-def _gd_rows_sparse(start, cols, entries, U, V, lr, decay, first, last, e, _, grad):
-    """As _gd_rows, from the stored entries alone; V and grad are n x rank."""
-    rank = U.shape[1]
-    ev = np.empty(rank, U.dtype)
-    for j in range(len(grad)):
-        _fill_row(grad[j], 0)
-    for i in range(first, last):
-        _fill_row(ev, 0)
-        for p in range(start[i], start[i + 1]):
-            j = cols[p]
-            error = entries[p]
-            for k in range(rank):
-                error -= U[i, k] * V[j, k]
-            for k in range(rank):
-                ev[k] += error * V[j, k]
-            e[p - start[i]] = error
+    E, u = np.zeros((4, n), A.dtype), np.zeros((4, rank), A.dtype)
+    e, f, g, h = E  # four rows at a time, which share what is read of V
+    gradient[:] = 0
+    for i in range(first, last, 4):
+        rows = min(4, last - i)
+        E[:rows], E[rows:] = A[i : i + rows], 0
+        u[:rows], u[rows:] = U[i : i + rows], 0
         for k in range(rank):
-            U[i, k] += lr * (ev[k] - decay[i] * U[i, k])
-        for p in range(start[i], start[i + 1]):
+            v, a, b, c, d = Vt[k], u[0, k], u[1, k], u[2, k], u[3, k]
+            for j in range(n):
+                e[j] -= a * v[j]
+                f[j] -= b * v[j]
+                g[j] -= c * v[j]
+                h[j] -= d * v[j]
+        for r in range(rows):
+            for j in range(n):
+                E[r, j] = E[r, j] if M[i + r, j] else 0
             for k in range(rank):
-                grad[cols[p], k] += e[p - start[i]] * U[i, k]
+                u[r, k] -= lr * decay[i + r] * u[r, k]
+        for k in range(rank):
+            v, x = Vt[k], gradient[k]
+            a = b = c = d = A.dtype.type(0)
+            for j in range(n):
+                a += e[j] * v[j]
+                b += f[j] * v[j]
+                c += g[j] * v[j]
+                d += h[j] * v[j]
+            u[0, k] += lr * a
+            u[1, k] += lr * b
+            u[2, k] += lr * c
+            u[3, k] += lr * d
+            a, b, c, d = u[:, k]
+            for j in range(n):
+                x[j] += a * e[j] + b * f[j] + c * g[j] + d * h[j]
+        U[i : i + rows] = u[:rows]
 
 
-@fast
-def _gd_columns(V, lr, decay, grad):
-    """V += lr (the blocks' shares of the gradient - decay V), whichever way V lies."""
-    for k in range(V.shape[0]):
-        for b in range(1, len(grad)):
-            for j in range(V.shape[1]):
-                grad[0, k, j] += grad[b, k, j]
-        for j in range(V.shape[1]):
-            V[k, j] += lr * (grad[0, k, j] - decay[k % len(decay), j % decay.shape[1]] * V[k, j])
-
-
-@fast
-def _gd_epochs(A, M, U, Vt, lr, decay_u, decay_v, edges, e, bits, grad, num_epochs):
-    """The dense epochs in one call, for a small matrix; return how many ended with finite factors."""
+@strict
+def _gd_small(A, M, U, Vt, lr, decay_u, decay_v, gradient, num_epochs):
+    """All epochs of a small table in one call; return how many ended with finite factors."""
     for epoch in range(num_epochs):
-        for b in range(len(edges)):
-            _gd_rows(A, M, U, Vt, lr, decay_u, edges[b, 0], edges[b, 1], e[b], bits[b], grad[b])
-        _gd_columns(Vt, lr, decay_v, grad)
-        if not (_finite(U) and _finite(Vt)):
+        _gd_rows(A, M, U, Vt, lr, decay_u, 0, len(A), gradient)
+        Vt += lr * (gradient - decay_v * Vt)
+        if not (np.isfinite(U).all() and np.isfinite(Vt).all()):
             return epoch
     return num_epochs
 
 
-@fast
-def _squared_error(A, M, U, Vt, e, bits):
-    u = np.zeros((ROWS, len(Vt)), U.dtype)
+@strict
+def _squared_error(rows, cols, values, U, V):
     total = 0.0
-    for i in range(0, len(A), ROWS):
-        rows = min(ROWS, len(A) - i)
-        for r in range(rows):
-            _copy_row(U[i + r], u[r])
-        for left in range(0, A.shape[1], TILE):
-            right = min(A.shape[1], left + TILE)
-            _errors(A, M, u, Vt, i, rows, left, right, e, bits)
-            for r in range(rows):
-                total += _sum_of_squares(e[r, left:right])
+    for p in range(len(values)):
+        e = np.float64(values[p])
+        for k in range(U.shape[1]):
+            e -= np.float64(U[rows[p], k]) * np.float64(V[cols[p], k])
+        total += e * e
     return total
 
 
-@fast
-def _sum_of_squares(e):
-    total = 0.0
-    for j in range(len(e)):
-        total += np.float64(e[j]) * np.float64(e[j])
-    return total
-
-
-@numba.njit(cache=True, nogil=True)
-def _squared_error_sparse(start, cols, entries, U, V):
-    total = 0.0
-    for i in range(len(start) - 1):
-        for p in range(start[i], start[i + 1]):
-            e = entries[p]
-            for k in range(U.shape[1]):
-                e -= U[i, k] * V[cols[p], k]
-            total += np.float64(e) ** 2
-    return total
-
-
-@numba.njit(cache=True, nogil=True)
-def _finite(X):
-    for i in range(X.shape[0]):
-        for k in range(X.shape[1]):
-            if not math.isfinite(X[i, k]):
-                return False
-    return True
-
-
-def _scratch(*shape, dtype):
-    """An array for errors, and a view of its bits as integers."""
-    e = np.zeros(shape, dtype)
-    return e, e.view(f"i{e.itemsize}")
-
-
-def _columns_in_pairs(V):
-    """V transposed, so that the inner loops run along memory, with a row of zeros below if the rank is odd."""
-    v = torch.zeros(V.shape[1] + V.shape[1] % 2, V.shape[0], dtype=V.dtype)
-    v[: V.shape[1]] = V.T
-    return v
-
-
-def _edges(start, blocks):
-    """Cut rows into at most so many blocks with about as many entries each: an array of (first row, last row)."""
-    cuts = np.unique(np.searchsorted(start, np.linspace(0, start[-1], blocks + 1)[:-1], side="right") - 1)
-    cuts[0] = 0
-    return np.stack([cuts, np.append(cuts[1:], len(start) - 1)], 1)
-
-
-def _run(advance, stride, U, V, num_epochs, lr, callback):
-    """Do the epochs, stride by stride: advance(epochs) does some, and returns how many ended with finite factors."""
-    epoch = 0
-    while epoch < num_epochs:
-        epochs = 1 if callback else min(stride, num_epochs - epoch)
-        finite = advance(epochs)
+def _descend(run, at_once, U, V, num_epochs, lr, callback):
+    """Do all epochs by run(epochs), which returns how many of them ended with finite factors."""
+    done = 0
+    while done < num_epochs:
+        epochs = 1 if callback else min(max(1, at_once), num_epochs - done)
+        finite = run(epochs)
         if finite < epochs:
             raise FloatingPointError(
-                f"the factors stopped being finite in epoch {epoch + finite + 1} of {num_epochs}: "
+                f"the factors stopped being finite in epoch {done + finite + 1} of {num_epochs}: "
                 f"lr = {lr:g} is too large here; try a smaller one, {lr / 10:.1g} or less"
             )
-        epoch += epochs
-        if callback and callback(epoch, _copy(U), _copy(V)):
+        done += epochs
+        if callback and callback(done, U.clone(), V.clone(memory_format=torch.contiguous_format)):
             break
-    return U, _copy(V)
-
-
-def _copy(X):
-    return X.clone(memory_format=torch.contiguous_format)
-
-
-# --------------------------------------------------------------------------------------------------------- the arguments
-
-
-def _matrix(A, sparse=False):
-    if not isinstance(A, torch.Tensor):
-        raise TypeError(f"A is a {type(A).__name__}; it needs to be a torch tensor: torch.as_tensor(A) makes one")
-    if A.ndim != 2:
-        raise ValueError(f"A has shape {tuple(A.shape)}; it needs to be a matrix (m, n)")
-    if A.layout != torch.strided and not (sparse and A.layout in (torch.sparse_coo, torch.sparse_csr)):
-        what = "dense, sparse COO or sparse CSR" if sparse else "dense (the functions with a mask take sparse ones)"
-        raise ValueError(f"A has layout {A.layout}; it needs to be {what}")
-    if A.device.type != "cpu":
-        raise ValueError(f"A is on {A.device}; the factorisers run on the CPU: pass A.cpu()")
-    if not (A.is_floating_point() or A.is_complex()):
-        A = A.to(torch.get_default_dtype())
-    if A.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"A has dtype {A.dtype}; it needs float32 or float64: pass A.float()")
-    return A.detach() if A.layout != torch.strided else A.detach().contiguous()
-
-
-def _everywhere(A):
-    return torch.ones(A.shape, dtype=torch.bool)
-
-
-def _mask(M, A):
-    if A.layout != torch.strided:
-        if M is not None:
-            raise ValueError("M is given with a sparse A, whose stored entries are the observed ones; pass M=None")
-        return None
-    if not isinstance(M, torch.Tensor):
-        raise TypeError(f"M is a {type(M).__name__}; it needs to be a torch tensor of A's shape, boolean or of 0 and 1")
-    if M.shape != A.shape:
-        raise ValueError(f"M has shape {tuple(M.shape)}; it needs A's shape, {tuple(A.shape)}")
-    if M.dtype != torch.bool:
-        if not ((M == 0) | (M == 1)).all():
-            raise ValueError("M has entries other than 0 and 1; it needs 1 (or True) for observed and 0 for missing")
-        M = M.bool()
-    return M.detach().cpu().contiguous()
-
-
-def _check_observed(A, M):
-    observed, bad = _count(A.numpy(), M.numpy().view(np.uint8))
-    if not observed:
-        what = "M observes no entry of A" if A.numel() else f"A is empty ({_shape(A)})"
-        raise ValueError(f"{what}; at least one observed entry is needed")
-    if bad:
-        i, j = torch.nonzero(M & ~torch.isfinite(A))[0].tolist()
-        raise ValueError(
-            f"A[{i}, {j}] is {A[i, j].item()} and counts as observed (with {bad - 1} more such); observed entries need "
-            "to be finite: mask it with M[i, j] = 0, in a function that takes M"
-        )
-
-
-@numba.njit(cache=True, nogil=True)
-def _count(A, M):
-    """How many entries are observed, and how many of these are NaN or infinite: in one pass, without a copy."""
-    observed = bad = 0
-    for i in range(A.shape[0]):
-        for j in range(A.shape[1]):
-            observed += M[i, j]
-            bad += M[i, j] & (A[i, j] - A[i, j] != 0)
-    return observed, bad
-
-
-def _rows_of(A, M):
-    """The observed entries, row after row: those of row i are start[i] to start[i + 1]; their columns; their values."""
-    m, n = A.shape
-    if A.layout == torch.strided:
-        _check_observed(A, M)
-        start = np.concatenate([[0], np.cumsum(M.numpy().sum(1))])
-        return start, (np.flatnonzero(M.numpy()) % n).astype(np.int32), A[M].numpy()
-    if A.layout == torch.sparse_csr:
-        start, cols, values = A.crow_indices().numpy(), A.col_indices().numpy(), A.values().numpy()
-        rows = None
-    else:
-        (rows, cols), values = A._indices().numpy(), A._values().numpy()  # indices() wants coalesced ones
-        start = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=m))])
-    if not len(values):
-        raise ValueError("A stores no entry; at least one observed entry is needed")
-    # torch lets a sparse tensor through whose indices lie outside; the compiled loops would not notice.
-    if cols.min() < 0 or cols.max() >= n or len(start) != m + 1 or start[0] != 0 or start[-1] != len(cols):
-        raise ValueError(f"A has indices outside its {m} x {n} entries; make it with check_invariants=True")
-    if not np.isfinite(values).all():
-        raise ValueError(f"A stores {np.count_nonzero(~np.isfinite(values))} entries of NaN or infinity; drop them")
-    if not A.is_coalesced() if rows is not None else not _ascending(start, cols):
-        place = (np.repeat(np.arange(m), np.diff(start)) if rows is None else rows) * n + cols
-        order = np.argsort(place, kind="stable")
-        if (np.diff(place[order]) == 0).any():
-            raise ValueError("A stores an entry twice; A.coalesce() would add the two up: drop one")
-        cols, values = cols[order], values[order]
-    return np.ascontiguousarray(start), cols.astype(np.int32), np.ascontiguousarray(values)
-
-
-def _ascending(start, cols):
-    """Whether the columns ascend within each row."""
-    inside = np.ones(len(cols), bool)
-    inside[start[:-1][start[:-1] < len(cols)]] = False
-    return (np.diff(cols)[inside[1:]] > 0).all()
-
-
-def _settings(num_epochs, lr, weight_decay, callback, A):
-    """lr and weight_decay come back as scalars of A's dtype, so that the compiled loops compute in it."""
-    if not (callback is None or callable(callback)):
-        raise TypeError(f"callback is {callback!r:.60}; it needs to be a function of epoch, U and V, or None")
-    num_epochs = _integer("num_epochs", num_epochs, at_least=0)
-    lr = _number("lr", lr, above=0)
-    weight_decay = _number("weight_decay", weight_decay, at_least=0)
-    scalar = np.float32 if A.dtype == torch.float32 else np.float64
-    return num_epochs, scalar(lr), scalar(weight_decay)
-
-
-def _start(A, rank, init, generator):
-    rank = _integer("rank", rank, at_least=1)
-    if init is not None:
-        if not (isinstance(init, tuple | list) and len(init) == 2):
-            raise TypeError(f"init is a {type(init).__name__}; it needs to be a pair of tensors (U0, V0)")
-        return tuple(_copy(X) for X in _factors(*init, "init[0]", "init[1]", A, rank))
-    if generator is not None and not isinstance(generator, torch.Generator):
-        raise TypeError(f"generator is a {type(generator).__name__}; it needs to be a torch.Generator or None")
-    return tuple(torch.rand(rows, rank, generator=generator, dtype=A.dtype) for rows in A.shape)
-
-
-def _factors(U, V, u_name, v_name, A, rank=None):
-    for X, name, rows in ((U, u_name, A.shape[0]), (V, v_name, A.shape[1])):
-        if not isinstance(X, torch.Tensor):
-            raise TypeError(f"{name} is a {type(X).__name__}; it needs to be a torch tensor")
-        if rank is None and X.ndim == 2 and X.shape[1] > 0:
-            rank = X.shape[1]
-        if X.shape != (rows, rank):
-            raise ValueError(
-                f"{name} has shape {tuple(X.shape)}; with A of {_shape(A)} it needs ({rows}, {rank or 'r'})"
-            )
-        if not torch.isfinite(X).all():
-            raise ValueError(f"{name} has NaN or infinite entries; factors need to be finite")
-    return tuple(X.detach().to("cpu", A.dtype).contiguous() for X in (U, V))
-
-
-def _integer(name, value, at_least):
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r:.60}; it needs to be an integer")
-    if value < at_least:
-        raise ValueError(f"{name} is {value}; it needs to be at least {at_least}")
-    return int(value)
-
-
-def _number(name, value, at_least=None, above=None):
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r:.60}; it needs to be a number")
-    if (
-        not math.isfinite(value)
-        or (above is not None and value <= above)
-        or (at_least is not None and value < at_least)
-    ):
-        bound = f"above {above}" if above is not None else f"at least {at_least}"
-        raise ValueError(f"{name} is {value}; it needs to be finite and {bound}")
-    return float(value)
-
-
-def _shape(A):
-    return " x ".join(str(size) for size in A.shape)
+    return U, V.clone(memory_format=torch.contiguous_format)

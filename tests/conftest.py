@@ -1,10 +1,22 @@
-"""What the tests in a browser share: Debian's Chromium, in which no outside host can be reached."""
+"""What the tests share: where the data are that not everybody has, and Chromium, cut off from all outside hosts."""
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
-CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+MOVIELENS = Path(os.environ.get("MOVIELENS") or "no ml-latest-small")
+REPORT = Path(os.environ.get("COURSEWORK_REPORT") or "no report")
+with_movielens = pytest.mark.skipif(
+    not MOVIELENS.exists(), reason="MOVIELENS does not name a folder or zip of ml-latest-small"
+)
+with_report = pytest.mark.skipif(
+    not REPORT.is_file(), reason="COURSEWORK_REPORT does not name the text of the report"
+)
+
+BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 in_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
 
 

@@ -1,13 +1,14 @@
 """The ledger: complete, true to the report, and that the check of a claim can fail."""
 
 import json
-import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import REPORT, with_report
 
 import mf_claims
 from mf_claims import MIME, Claim, ClaimError, claim, ledger, scoreboard
@@ -17,13 +18,13 @@ from mf_data import load_coursework_matrix, load_start
 sys.path.append(str(Path(__file__).resolve().parents[1] / "notebooks"))
 from find_start import find_start
 
-FIGURE = dict(section="2.1", words="w", what="x", tolerance=0.01, reason="r", why="y")
-REPRODUCED = Claim("a", FIGURE | dict(reported=0.5, recomputed=0.5, verdict="reproduced"))
-REFUTED = Claim("b", FIGURE | dict(reported=0.9, recomputed=0.5, verdict="refuted"))
-BOUND = Claim("c", FIGURE | dict(reported=66.0, recomputed=40.0, tolerance=0.0, relation="at most", verdict="refuted"))
-LOWEST = Claim("f", FIGURE | dict(reported=0.0, recomputed=1, tolerance=0.0, relation="at least", verdict="refuted"))
-COURSE = Claim("d", FIGURE | dict(reported=3.4, recomputed=3.4, verdict="needs the course's data"))
-MATRIX = Claim("e", FIGURE | dict(reported=[[1.0, 2.0]], recomputed=[[1.0, 2.0]], verdict="reproduced"))
+FIGURE = Claim("a", "2.1", "w", "x", 0.5, 0.01, "r", "reproduced", "y", reported=0.5)
+REPRODUCED = FIGURE
+REFUTED = replace(FIGURE, reported=0.9, verdict="refuted")
+BOUND = replace(REFUTED, reported=66.0, recomputed=40.0, tolerance=0.0, relation="at most")
+LOWEST = replace(REFUTED, reported=0.0, recomputed=1, tolerance=0.0, relation="at least")
+COURSE = replace(FIGURE, reported=3.4, recomputed=3.4, verdict="needs the course's data")
+MATRIX = replace(FIGURE, reported=[[1.0, 2.0]], recomputed=[[1.0, 2.0]])
 
 
 def test_a_value_within_the_tolerance_passes_and_is_shown(capsys):
@@ -63,11 +64,11 @@ def test_a_value_off_the_ledger_is_refused(entry, value):
 def test_a_verdict_that_the_value_does_not_bear_out_is_refused():
     for verdict, reported in [("refuted", 0.5), ("reproduced", 0.9)]:
         with pytest.raises(ClaimError, match="verdict"):
-            Claim("z", FIGURE | dict(reported=reported, recomputed=0.5, verdict=verdict)).check(0.5)
+            replace(FIGURE, reported=reported, verdict=verdict).check(0.5)
     with pytest.raises(ClaimError, match="verdict"):
-        Claim("z", vars(BOUND) | dict(reported=39.0)).check(40)
+        replace(BOUND, reported=39.0).check(40)
     with pytest.raises(ClaimError, match="verdict"):
-        Claim("z", vars(LOWEST) | dict(reported=2.0)).check(1)
+        replace(LOWEST, reported=2.0).check(1)
 
 
 def test_without_the_courses_data_a_claim_is_shown_as_such(capsys):
@@ -77,7 +78,7 @@ def test_without_the_courses_data_a_claim_is_shown_as_such(capsys):
 
 def test_the_ledgers_verdicts_agree_with_its_own_values():
     for entry in ledger().values():
-        entry._compare(entry.recomputed)
+        entry.compare(entry.recomputed)
 
 
 def test_no_tolerance_is_so_wide_that_zero_would_pass():
@@ -108,7 +109,10 @@ def test_a_broken_ledger_is_refused(tmp_path, text, words):
 
 
 def notebook(folder, name, *claims):
-    outputs = [{"output_type": "display_data", "data": {MIME: {"name": c, "recomputed": "1"}}} for c in claims]
+    outputs = [
+        {"output_type": "display_data", "data": {MIME: {"name": c, "recomputed": "1"}}}
+        for c in claims
+    ]
     cell = {"cell_type": "code", "id": "c", "outputs": outputs}
     (folder / name).write_text(json.dumps({"cells": [cell, {"cell_type": "markdown", "id": "m"}]}))
 
@@ -130,8 +134,12 @@ def test_the_scoreboard_fails_on_a_claim_recorded_by_none_by_two_or_unknown(tmp_
 
 
 def test_text_in_a_claim_is_escaped_as_html():
-    entry = Claim("a", vars(REPRODUCED) | dict(what="<b>&", why="<i>"))
-    assert "<b>" not in entry._html(0.5) and "&lt;b&gt;&amp;" in entry._html(0.5) and "<i>" not in entry._html(0.5)
+    entry = replace(REPRODUCED, what="<b>&", why="<i>")
+    assert (
+        "<b>" not in entry._html(0.5)
+        and "&lt;b&gt;&amp;" in entry._html(0.5)
+        and "<i>" not in entry._html(0.5)
+    )
 
 
 def test_the_table_prints(capsys):
@@ -141,7 +149,6 @@ def test_the_table_prints(capsys):
 
 # ------------------------------------------------------------------------------------------------ the report's own text
 
-REPORT = Path(os.environ.get("COURSEWORK_REPORT", Path(__file__).resolve().parents[1] / "data/coursework-report.txt"))
 NUMERAL = r"(?<![\w.])\d+(?:\.\d+)?(?:e-?\d+)?"
 NO_RESULT = {
     "1.1 1.2 2.1 3.1 4.1": "the sections' numbers",
@@ -154,7 +161,7 @@ def numbers(value):
     return [float(x) for x in torch.tensor(value, dtype=torch.float64).flatten()]
 
 
-@pytest.mark.skipif(not REPORT.is_file(), reason="the report's text is not here; COURSEWORK_REPORT tells where it is")
+@with_report
 def test_every_number_of_the_report_is_in_the_ledger_or_explained_as_no_result():
     known = {float(x) for group in NO_RESULT for x in group.split()}
     for entry in ledger().values():
@@ -164,7 +171,7 @@ def test_every_number_of_the_report_is_in_the_ledger_or_explained_as_no_result()
     assert len(found) > 60 and [x for x in found if float(x) not in known] == []
 
 
-@pytest.mark.skipif(not REPORT.is_file(), reason="the report's text is not here; COURSEWORK_REPORT tells where it is")
+@with_report
 def test_the_ledger_quotes_the_reports_words():
     """But for the slips of its transcription: letters and digits alone are compared."""
     plain = re.sub(r"[\W_]", "", REPORT.read_text(encoding="utf-8")).lower().replace("sdg", "sgd")
@@ -176,7 +183,9 @@ def test_the_ledger_quotes_the_reports_words():
 def test_the_figures_in_the_ledger_are_among_the_words_that_quote_them():
     for entry in ledger().values():
         quoted = [float(x) for x in re.findall(r"\d+\.\d+", entry.words)]
-        assert entry.reported is None or not quoted or set(numbers(entry.reported)) <= set(quoted), entry.name
+        assert (
+            entry.reported is None or not quoted or set(numbers(entry.reported)) <= set(quoted)
+        ), entry.name
 
 
 def test_every_section_has_its_claims():
@@ -194,7 +203,12 @@ def printed(section, start):
     U, V = sgd_factorize_masked(A.to(start[0].dtype), M, 2, init=start)
     if section == "3.1":
         return {"completed-matrix": U @ V.T}
-    return {"sgd-u": U, "sgd-v": V, "sgd-reconstruction": U @ V.T, "sgd-loss": reconstruction_loss(A.to(U.dtype), U, V)}
+    return {
+        "sgd-u": U,
+        "sgd-v": V,
+        "sgd-reconstruction": U @ V.T,
+        "sgd-loss": reconstruction_loss(A.to(U.dtype), U, V),
+    }
 
 
 def assert_all_digits(section, start):
@@ -214,10 +228,21 @@ def test_such_a_start_is_found_anew(section, seeds):
     """From other random places than the notebook's; not every place leads to one, so there are three tries."""
 
     def run(*start):
-        return torch.cat([value.flatten() for name, value in printed(section, start).items() if name != "sgd-loss"])
+        return torch.cat(
+            [
+                value.flatten()
+                for name, value in printed(section, start).items()
+                if name != "sgd-loss"
+            ]
+        )
 
     names = [name for name in printed(section, load_start(section)) if name != "sgd-loss"]
-    target = torch.tensor(sum((numbers(claim(name).reported) for name in names), []), dtype=torch.float64)
-    start, off = min((find_start(run, target, seed) for seed in seeds), key=lambda found: found[1])
+    target = torch.tensor(
+        sum((numbers(claim(name).reported) for name in names), []), dtype=torch.float64
+    )
+    for seed in seeds:
+        start, off = find_start(run, target, seed)
+        if off < 5e-5:
+            break
     assert off < 5e-5
     assert_all_digits(section, start)

@@ -17,16 +17,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import MOVIELENS, with_movielens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mf_data
 from mf_core import damped_means, reconstruction_loss
 from mf_data import download_ratings, load_coursework_matrix, load_ratings
-
-MOVIELENS = Path(
-    os.environ.get("MOVIELENS", Path(__file__).resolve().parents[1] / "data/movielens/ml-latest-small.zip")
-)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +40,9 @@ def test_the_coursework_matrix_is_the_printed_one_with_two_entries_missing():
 
 def test_synthetic_ratings_have_the_size_and_scale_of_the_exercise(synthetic):
     A, M = synthetic.A, synthetic.M
-    assert A.shape == M.shape == (1000, 10_000) and A.dtype == torch.float32 and M.dtype == torch.bool
+    assert (
+        A.shape == M.shape == (1000, 10_000) and A.dtype == torch.float32 and M.dtype == torch.bool
+    )
     assert set(A[M].unique().tolist()) == {1, 2, 3, 4, 5} and not A[~M].any()
     assert 0.45 < M.float().mean() < 0.55
     assert M.any(1).all() and M.any(0).all()
@@ -68,7 +67,9 @@ def test_synthetic_titles_say_that_they_are_invented(synthetic):
     assert len(set(titles)) == len(titles) == 1000
     assert titles[124] == "A Beautiful Mind"
     assert all(
-        f"[invented {g}]" in t for i, (t, g) in enumerate(zip(titles, synthetic.genres, strict=True)) if i != 124
+        f"[invented {g}]" in t
+        for i, (t, g) in enumerate(zip(titles, synthetic.genres, strict=True))
+        if i != 124
     )
     assert "synthetic" in synthetic.note.lower()
 
@@ -121,17 +122,26 @@ def zipped(file, members, **options):
 
 @pytest.fixture
 def archive(tmp_path):
-    return zipped(tmp_path / "ml.zip", [("ml/ratings.csv", RATINGS), ("ml/movies.csv", MOVIES), ("ml/README.txt", "")])
+    return zipped(
+        tmp_path / "ml.zip",
+        [("ml/ratings.csv", RATINGS), ("ml/movies.csv", MOVIES), ("ml/README.txt", "")],
+    )
 
 
 def same(a, b):
     """Whether two records are equal; whether their tables are dense or sparse does not matter."""
-    return torch.equal(a.A.to_dense(), b.A.to_dense()) and (a.titles, a.genres) == (b.titles, b.genres)
+    return torch.equal(a.A.to_dense(), b.A.to_dense()) and (a.titles, a.genres) == (
+        b.titles,
+        b.genres,
+    )
 
 
 def test_movielens_rows_are_movies_and_columns_users_in_the_order_of_their_numbers(movielens):
     ratings = load_ratings("movielens", movielens)
-    assert ratings.A.tolist() == [[5.0, 0.0], [0.5, 4.5], [0.0, 3.0]] and ratings.A.dtype == torch.float32
+    assert (
+        ratings.A.tolist() == [[5.0, 0.0], [0.5, 4.5], [0.0, 3.0]]
+        and ratings.A.dtype == torch.float32
+    )
     assert torch.equal(ratings.M, ratings.A > 0)
     assert ratings.titles == ["Amélie, or\n<b>not</b>", '"Three" $5', "Eight"]
     assert ratings.genres == ["Comedy", "Drama|War", "Drama"]
@@ -146,7 +156,9 @@ def test_a_zip_is_read_without_unpacking_it_wherever_the_files_are_in_it(moviele
     assert same(load_ratings("movielens", flat), load_ratings("movielens", movielens))
 
 
-def test_a_table_too_large_for_dense_comes_as_a_sparse_one_that_mf_core_takes(movielens, archive, monkeypatch):
+def test_a_table_too_large_for_dense_comes_as_a_sparse_one_that_mf_core_takes(
+    movielens, archive, monkeypatch
+):
     dense = load_ratings("movielens", movielens)
     monkeypatch.setattr(mf_data, "MAX_CELLS", 5)
     sparse = load_ratings("movielens", archive)
@@ -154,15 +166,27 @@ def test_a_table_too_large_for_dense_comes_as_a_sparse_one_that_mf_core_takes(mo
     assert same(sparse, dense)
     U, V = torch.ones(3, 1), torch.ones(2, 1)
     assert reconstruction_loss(sparse.A, U, V) == reconstruction_loss(dense.A, U, V, dense.M)
-    for a, b in zip(damped_means(sparse.A, None, 5), damped_means(dense.A, dense.M, 5), strict=True):
+    for a, b in zip(
+        damped_means(sparse.A, None, 5), damped_means(dense.A, dense.M, 5), strict=True
+    ):
         assert torch.allclose(a, b)
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "words"),
     [
-        ("ratings.csv", "4.5", "6.5", "ratings.csv has '6.5' on line 2: rating needs a number from 0.5 to 5"),
-        ("ratings.csv", "7,8,3.0", "7,8,nan", "ratings.csv has 'nan' on line 5: rating needs a number"),
+        (
+            "ratings.csv",
+            "4.5",
+            "6.5",
+            "ratings.csv has '6.5' on line 2: rating needs a number from 0.5 to 5",
+        ),
+        (
+            "ratings.csv",
+            "7,8,3.0",
+            "7,8,nan",
+            "ratings.csv has 'nan' on line 5: rating needs a number",
+        ),
         ("ratings.csv", "7,8,3.0", "7,8,inf", "'inf' on line 5: rating"),
         ("ratings.csv", "7,8,3.0", "7,8,0", "'0' on line 5: rating"),
         ("ratings.csv", "7,8,3.0", "7,8,", "ratings.csv has an empty field on line 5"),
@@ -172,11 +196,26 @@ def test_a_table_too_large_for_dense_comes_as_a_sparse_one_that_mf_core_takes(mo
         ("ratings.csv", "7,8,3.0", "4294967298,8,3", "'4294967298' on line 5: userId"),
         ("ratings.csv", "7,8,3.0", "7," + "8" * 5000 + ",3", "'888.* on line 5: movieId"),
         ("ratings.csv", "2,1,5.0", "2,3,5.0", "ratings.csv.*second rating.*line 4"),
-        ("ratings.csv", "7,8,", "7,88,", "ratings.csv.*movies.csv does not have.*line 5"),
-        ("ratings.csv", "7,3,4.5,0", "7,3,4.5,0,1", "ratings.csv has 5 fields on line 2; it needs 4"),
-        ("ratings.csv", RATINGS[32:], "1,7,3,4.5,0\n1,2,3,0.5,0\n", "ratings.csv has 5 fields on line 2; it needs 4"),
+        ("ratings.csv", "7,8,", "7,88,", "ratings.csv.*movies.csv lacks.*line 5"),
+        (
+            "ratings.csv",
+            "7,3,4.5,0",
+            "7,3,4.5,0,1",
+            "ratings.csv has 5 fields on line 2; it needs 4",
+        ),
+        (
+            "ratings.csv",
+            RATINGS[32:],
+            "1,7,3,4.5,0\n1,2,3,0.5,0\n",
+            "ratings.csv has 5 fields on line 2; it needs 4",
+        ),
         ("ratings.csv", "7,8,3.0,0\n", "7,8", "ratings.csv has 2 fields on line 5; it needs 4"),
-        ("ratings.csv", "rating,", "stars,", "ratings.csv has no column rating; its first line needs userId,movieId,r"),
+        (
+            "ratings.csv",
+            "rating,",
+            "stars,",
+            "ratings.csv has no column rating; its first line needs userId,movieId,r",
+        ),
         ("ratings.csv", RATINGS[32:], "", "ratings.csv has no rating"),
         ("ratings.csv", RATINGS, "", "ratings.csv has no column userId, movieId, rating"),
         ("movies.csv", MOVIES, "", "movies.csv has no column movieId, title, genres"),
@@ -185,8 +224,8 @@ def test_a_table_too_large_for_dense_comes_as_a_sparse_one_that_mf_core_takes(mo
         ("movies.csv", "Eight", "", "movies.csv has an empty field on line 5: title"),
         ("movies.csv", "Eight", "Eight, The", "movies.csv has 4 fields on line 5"),
         ("movies.csv", "8,Eight", "1_,Eight", "movies.csv has '1_' on line 5"),
-        ("movies.csv", "8,Eight", '8,"Eight', "movies.csv has 2 fields on line 5"),
-        ("movies.csv", "Eight", "E" * 200_000, "movies.csv cannot be read .*field larger"),
+        ("movies.csv", "8,Eight", '8,"Eight', "movies.csv cannot be read .*unexpected end of data"),
+        ("movies.csv", "Eight", "E" * 200_000, "movies.csv cannot be read .*a line is longer"),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
@@ -217,7 +256,9 @@ def test_lines_are_counted_through_blank_lines_and_fields_that_span_lines(moviel
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1", "utf-8-sig"])
 def test_another_encoding_is_refused_but_for_a_mark_at_the_start(movielens, file, encoding):
     expected = load_ratings("movielens", movielens)
-    ratings = "é," + RATINGS.replace("\n", "\n1,").removesuffix("1,")  # one more column, with an accent
+    ratings = "é," + RATINGS.replace("\n", "\n1,").removesuffix(
+        "1,"
+    )  # one more column, with an accent
     text = ratings if file == "ratings.csv" else MOVIES
     (movielens / file).write_bytes(text.encode(encoding))
     if encoding == "utf-8-sig":
@@ -278,13 +319,16 @@ def test_a_zip_that_unpacks_to_more_than_it_declares_is_read_no_further(tmp_path
         return block
 
     inner = zipfile.ZipExtFile.read
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="ratings.csv cannot be read .*CRC"):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(ValueError, match="ratings.csv cannot be read .*CRC"),
+    ):
         patch.setattr(zipfile.ZipExtFile, "read", counted)
         load_ratings("movielens", file)
     assert read < 10_000
 
 
-@pytest.mark.skipif(not MOVIELENS.exists(), reason="no ml-latest-small: `make data` gets it, or MOVIELENS tells where")
+@with_movielens
 def test_the_real_movielens_has_its_published_size():
     ratings = load_ratings("movielens", MOVIELENS)
     assert ratings.A.shape == (9724, 610) and ratings.M.sum() == 100_836
@@ -298,7 +342,9 @@ def tables(draw):
     movies = draw(st.dictionaries(st.integers(0, 2**31 - 1), title, min_size=1, max_size=5))
     users = st.integers(0, 2**31 - 1)
     stars = st.integers(1, 10).map(lambda k: k / 2)
-    return draw(st.dictionaries(st.tuples(users, st.sampled_from(sorted(movies))), stars, min_size=1)), movies
+    return draw(
+        st.dictionaries(st.tuples(users, st.sampled_from(sorted(movies))), stars, min_size=1)
+    ), movies
 
 
 def in_files(ratings, movies):
@@ -328,7 +374,10 @@ def test_any_table_comes_back_from_a_folder_a_zip_and_as_a_sparse_one(drawn):
         read = [load_ratings("movielens", folder), load_ratings("movielens", packed)]
         patch.setattr(mf_data, "MAX_CELLS", 0)
         read.append(load_ratings("movielens", packed))
-    assert all(torch.equal(r.A.to_dense(), A) and r.titles == [movies[movie] for movie in rows] for r in read)
+    assert all(
+        torch.equal(r.A.to_dense(), A) and r.titles == [movies[movie] for movie in rows]
+        for r in read
+    )
 
 
 def consistent(ratings, low):
@@ -348,7 +397,9 @@ def consistent(ratings, low):
 
 
 mutations = st.lists(
-    st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 3), st.binary(max_size=3)), min_size=1, max_size=4
+    st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 3), st.binary(max_size=3)),
+    min_size=1,
+    max_size=4,
 )
 
 
@@ -413,7 +464,10 @@ class Evil:
         (torch.ones(3, 2, dtype=torch.complex64), "two-dimensional float tensor"),
         (torch.ones(3, 2).to(torch.float8_e5m2), "not a tensor|two-dimensional float tensor"),
         (torch.ones(3, 2).to_sparse(), "two-dimensional float tensor"),
-        (torch.nested.nested_tensor([torch.ones(2)] * 3), "not a tensor|two-dimensional float tensor"),
+        (
+            torch.nested.nested_tensor([torch.ones(2)] * 3),
+            "not a tensor|two-dimensional float tensor",
+        ),
         (torch.ones(3, 2, device="meta"), "two-dimensional float tensor"),
         (torch.ones(1).expand(10**6, 10**6), "at most"),
         (torch.ones(0, 2), "no rating"),
@@ -427,7 +481,9 @@ class Evil:
 )
 @pytest.mark.parametrize("zipformat", [True, False])
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_a_broken_course_file_is_refused_and_no_pickle_is_run(course, monkeypatch, content, words, zipformat):
+def test_a_broken_course_file_is_refused_and_no_pickle_is_run(
+    course, monkeypatch, content, words, zipformat
+):
     monkeypatch.chdir(course)
     torch.save(content, "ratings.pt", _use_new_zipfile_serialization=zipformat)
     with pytest.raises(ValueError, match=words) as error:
@@ -448,7 +504,10 @@ def test_a_course_file_of_other_bytes_is_refused(course, content):
 def test_a_course_file_that_unpacks_to_far_too_much_is_refused(course):
     with zipfile.ZipFile(course / "ratings.pt") as saved:
         members = [(name, saved.read(name)) for name in saved.namelist()]
-    zipped(course / "ratings.pt", [(n, bytes(10**7) if n.endswith("data/0") else c) for n, c in members])
+    zipped(
+        course / "ratings.pt",
+        [(n, bytes(10**7) if n.endswith("data/0") else c) for n, c in members],
+    )
     with pytest.raises(ValueError, match="ratings.pt is not a tensor.*unpacks to far too much"):
         load_ratings("course", course)
 
@@ -483,7 +542,12 @@ def test_a_missing_course_file_is_named(course):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.lists(st.sampled_from([0, 1, 2.5, 5]), min_size=3, max_size=3), min_size=1, max_size=4), st.data())
+@given(
+    st.lists(
+        st.lists(st.sampled_from([0, 1, 2.5, 5]), min_size=3, max_size=3), min_size=1, max_size=4
+    ),
+    st.data(),
+)
 def test_any_course_table_comes_back(rows, data):
     A = torch.tensor(rows)
     A[0, 0] = 4
@@ -491,7 +555,9 @@ def test_any_course_table_comes_back(rows, data):
     order = data.draw(st.permutations(range(len(A))))
     with tempfile.TemporaryDirectory() as folder:
         torch.save(A.to(kind).T.contiguous().T, Path(folder, "ratings.pt"))
-        Path(folder, "titles.csv").write_text("movie,name\n" + "".join(f"{k},Film {k}\n" for k in order))
+        Path(folder, "titles.csv").write_text(
+            "movie,name\n" + "".join(f"{k},Film {k}\n" for k in order)
+        )
         ratings = load_ratings("course", folder)
     assert torch.equal(ratings.A, A) and torch.equal(ratings.M, A > 0)
     assert ratings.titles == [f"Film {k}" for k in range(len(A))]
@@ -499,13 +565,19 @@ def test_any_course_table_comes_back(rows, data):
 
 def saved_bytes(zipformat):
     buffer = io.BytesIO()
-    torch.save(torch.tensor([[0.0, 5.0], [1.0, 0.0], [3.0, 2.5]]), buffer, _use_new_zipfile_serialization=zipformat)
+    torch.save(
+        torch.tensor([[0.0, 5.0], [1.0, 0.0], [3.0, 2.5]]),
+        buffer,
+        _use_new_zipfile_serialization=zipformat,
+    )
     return buffer.getvalue()
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["ratings.pt", "titles.csv"]), st.booleans(), mutations)
-def test_changed_bytes_of_course_files_load_consistently_or_are_refused_by_name(name, zipformat, changes):
+def test_changed_bytes_of_course_files_load_consistently_or_are_refused_by_name(
+    name, zipformat, changes
+):
     content = {"ratings.pt": saved_bytes(zipformat), "titles.csv": TITLES.encode()}
     content[name] = mutated(content[name], changes)
     with tempfile.TemporaryDirectory() as folder:
@@ -547,7 +619,9 @@ def page(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    ).start()
     yield Page(f"http://127.0.0.1:{server.server_port}")
     done.set()
     server.shutdown()
@@ -557,10 +631,14 @@ def page(monkeypatch):
 @pytest.fixture
 def published(page, course, archive, monkeypatch):
     """The page with small files in place of the published ones, and their checksums."""
-    blob = subprocess.run(["git", "hash-object", "ratings.pt"], cwd=course, capture_output=True, text=True, check=True)
+    blob = subprocess.run(
+        ["git", "hash-object", "ratings.pt"], cwd=course, capture_output=True, text=True, check=True
+    )
     titles = (course / "titles.csv").read_bytes()
     monkeypatch.setitem(mf_data.CHECKSUMS, "ratings.pt", f"git blob {blob.stdout.strip()}")
-    monkeypatch.setitem(mf_data.CHECKSUMS, "titles.csv", f"SHA-256 {hashlib.sha256(titles).hexdigest()}")
+    monkeypatch.setitem(
+        mf_data.CHECKSUMS, "titles.csv", f"SHA-256 {hashlib.sha256(titles).hexdigest()}"
+    )
     page.put("ratings.pt", (course / "ratings.pt").read_bytes())
     page.put("titles.csv", titles)
     page.put("ml-latest-small.zip", archive.read_bytes())
@@ -574,17 +652,31 @@ def files_in(folder):
 def test_what_is_downloaded_loads_and_is_not_downloaded_again(published, tmp_path):
     data = tmp_path / "data"
     for _ in range(2):
-        assert load_ratings("course", download_ratings("course", data, url=published.url)).titles[1] == "One"
-        assert load_ratings("movielens", download_ratings("movielens", data, url=published.url + "/")).A.shape == (3, 2)
+        assert (
+            load_ratings("course", download_ratings("course", data, url=published.url)).titles[1]
+            == "One"
+        )
+        assert load_ratings(
+            "movielens", download_ratings("movielens", data, url=published.url + "/")
+        ).A.shape == (3, 2)
     assert published.requests == ["/ratings.pt", "/titles.csv", "/ml-latest-small.zip"]
-    assert files_in(data) == ["course/ratings.pt", "course/titles.csv", "movielens/ml-latest-small.zip"]
+    assert files_in(data) == [
+        "course/ratings.pt",
+        "course/titles.csv",
+        "movielens/ml-latest-small.zip",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("source", "name"), [("course", "ratings.pt"), ("course", "titles.csv"), ("movielens", "ml-latest-small.zip")]
+    ("source", "name"),
+    [("course", "ratings.pt"), ("course", "titles.csv"), ("movielens", "ml-latest-small.zip")],
 )
-@pytest.mark.parametrize("fault", ["cut off", "shorter", "other bytes", "missing", "slow", "refused"])
-def test_a_download_that_breaks_leaves_nothing_and_names_the_url(published, tmp_path, source, name, fault):
+@pytest.mark.parametrize(
+    "fault", ["cut off", "shorter", "other bytes", "missing", "slow", "refused"]
+)
+def test_a_download_that_breaks_leaves_nothing_and_names_the_url(
+    published, tmp_path, source, name, fault
+):
     content, url = published.files[name][1], published.url
     if fault == "cut off":
         published.put(name, content[:-10], length=len(content))
@@ -598,13 +690,21 @@ def test_a_download_that_breaks_leaves_nothing_and_names_the_url(published, tmp_
         published.put(name, content, seconds=20)
     else:
         url, name = "http://127.0.0.1:9", mf_data.FILES[source][0]
-    words = {"missing": "404 Client Error", "slow": "timed out", "refused": "refused", "cut off": "IncompleteRead"}
+    words = {
+        "missing": "404 Client Error",
+        "slow": "timed out",
+        "refused": "refused",
+        "cut off": "IncompleteRead",
+    }
     with pytest.raises((OSError, ValueError)) as error:
         download_ratings(source, tmp_path / "data", url=url, timeout=0.3 if fault == "slow" else 30)
     message = str(error.value)
     assert message.startswith(f"{url}/{name}") and "\n" not in message
     assert words.get(fault, "wrong or damaged file") in message
-    assert f"put {name} into {tmp_path / 'data' / source} by hand" in message and "data/README.md" in message
+    assert (
+        f"put {name} into {tmp_path / 'data' / source} by hand" in message
+        and "data/README.md" in message
+    )
     assert not any(name in file for file in files_in(tmp_path / "data"))
     with pytest.raises(FileNotFoundError, match=re.escape(name)):
         load_ratings(source, tmp_path / "data" / mf_data.PLACES[source])
@@ -620,15 +720,17 @@ def test_a_file_that_differs_is_the_users_and_is_kept(published, tmp_path):
         assert mine.read_text() == "mine"
 
 
-def test_make_data_gets_both_sources_where_load_ratings_looks_for_them(published, tmp_path, monkeypatch, capsys):
+def test_make_data_gets_both_sources_where_load_ratings_looks_for_them(
+    published, tmp_path, monkeypatch, capsys
+):
     data = tmp_path / "data"
     monkeypatch.setattr(mf_data, "DATA", data)
     monkeypatch.setattr(mf_data, "PAGES", dict.fromkeys(mf_data.PAGES, published.url))
     titles = published.files.pop("titles.csv")
-    assert mf_data._main() == 1
+    assert mf_data.main() == 1
     assert len(capsys.readouterr().err.split("cannot be downloaded")) == 2
     published.files["titles.csv"] = titles
-    assert mf_data._main() == 0
+    assert mf_data.main() == 0
     assert load_ratings("course").titles == ["Zero", "One", "Two"]
     assert load_ratings("movielens").A.shape == (3, 2)
 

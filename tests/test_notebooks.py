@@ -1,9 +1,8 @@
 """The notebooks: executed in order, with alt text and claims, and sound with other parameters. nbval checks outputs."""
 
-import os
 import re
-import tomllib
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,15 +11,13 @@ import pandas as pd
 import papermill
 import pytest
 import torch
+from conftest import MOVIELENS, with_movielens
 
 import mf_core
 from mf_claims import MIME, ledger
 from mf_data import Ratings, load_ratings
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
-MOVIELENS = Path(
-    os.environ.get("MOVIELENS", Path(__file__).resolve().parents[1] / "data/movielens/ml-latest-small.zip")
-)
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -40,14 +37,24 @@ def test_there_are_five_notebooks_one_a_section():
 def test_all_code_cells_were_executed_in_order_without_an_error(path):
     cells = code_cells(path)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    assert not [o for cell in cells for o in cell.outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    assert not [
+        o
+        for cell in cells
+        for o in cell.outputs
+        if o.output_type == "error" or o.get("name") == "stderr"
+    ]
 
 
 @each
 def test_the_stored_file_is_in_the_form_that_refresh_gives(path):
     notebook = nbformat.read(path, as_version=4)
-    assert [cell.id for cell in notebook.cells] == [f"cell-{k:02d}" for k in range(1, len(notebook.cells) + 1)]
-    assert not any("execution" in cell.metadata for cell in notebook.cells) and "widgets" not in notebook.metadata
+    assert [cell.id for cell in notebook.cells] == [
+        f"cell-{k:02d}" for k in range(1, len(notebook.cells) + 1)
+    ]
+    assert (
+        not any("execution" in cell.metadata for cell in notebook.cells)
+        and "widgets" not in notebook.metadata
+    )
     assert path.read_text(encoding="utf-8").endswith("}\n")
 
 
@@ -71,7 +78,10 @@ def test_every_figure_says_in_words_what_it_shows(path):
 def test_players_keep_their_drawings_together(path):
     """What a drawing refers to is in it, whatever its names have become."""
     outputs = [
-        o for c in code_cells(path) for o in c.outputs if 'class="player"' in o.get("data", {}).get("text/html", "")
+        o
+        for c in code_cells(path)
+        for o in c.outputs
+        if 'class="player"' in o.get("data", {}).get("text/html", "")
     ]
     assert outputs
     for output in outputs:
@@ -85,10 +95,18 @@ def test_cells_are_short_and_headings_in_order(path):
     cells = nbformat.read(path, as_version=4).cells
     assert 25 <= len(cells) <= 60
     assert all(
-        len([line for line in c.source.splitlines() if line.strip()]) <= 20 for c in cells if c.cell_type == "code"
+        len([line for line in c.source.splitlines() if line.strip()]) <= 20
+        for c in cells
+        if c.cell_type == "code"
     )
-    levels = [len(h) for c in cells if c.cell_type == "markdown" for h in re.findall(r"^(#+) ", c.source, re.M)]
-    assert levels[0] == 1 and all(after <= before + 1 and after > 1 for before, after in zip(levels, levels[1:]))  # noqa: B905
+    levels = [
+        len(h)
+        for c in cells
+        if c.cell_type == "markdown"
+        for h in re.findall(r"^(#+) ", c.source, re.M)
+    ]
+    assert levels[0] == 1
+    assert all(1 < after <= before + 1 for before, after in pairwise(levels))
 
 
 @each
@@ -102,11 +120,22 @@ def test_every_notebook_has_its_parts(path):
 
 @each
 def test_the_claims_that_a_notebook_makes_are_the_ledgers_of_its_section(path):
-    recorded = [o.data[MIME]["name"] for c in code_cells(path) for o in c.outputs if MIME in o.get("data", {})]
-    checked = [name for c in code_cells(path) for name in re.findall(r'claim\("([\w-]+)"\)\.check', c.source)]
+    recorded = [
+        o.data[MIME]["name"]
+        for c in code_cells(path)
+        for o in c.outputs
+        if MIME in o.get("data", {})
+    ]
+    checked = [
+        name
+        for c in code_cells(path)
+        for name in re.findall(r'claim\("([\w-]+)"\)\.check', c.source)
+    ]
     section = path.stem[:3]
     assert recorded == checked
-    assert sorted(recorded) == sorted(name for name, entry in ledger().items() if entry.section == section)
+    assert sorted(recorded) == sorted(
+        name for name, entry in ledger().items() if entry.section == section
+    )
 
 
 # What stands in the text besides the report's figures and what the exercise gives: a setting, or an example of its own.
@@ -119,16 +148,28 @@ SETTINGS = {
         "0.13": "the limit in the cell above",
     },
     "4.1": {"200": "the most epochs in the cell below", "300": "movies in the cell below"},
-    "2.1": {"300": "epochs of the run below", "20": "a rank in the figure below", "40": "a rank in the figure below"},
+    "2.1": {
+        "300": "epochs of the run below",
+        "20": "a rank in the figure below",
+        "40": "a rank in the figure below",
+    },
 }
 
 
 @each
 def test_numbers_in_the_text_are_the_exercises_or_the_ledgers(path):
     """All else is printed by the cell that computed it. Whole numbers to 5 count entries, ranks and stars."""
-    known = {float(x) for x in GIVEN.split()} | set(range(6)) | {float(x) for x in SETTINGS.get(path.stem[:3], {})}
+    known = (
+        {float(x) for x in GIVEN.split()}
+        | set(range(6))
+        | {float(x) for x in SETTINGS.get(path.stem[:3], {})}
+    )
     for entry in ledger().values():
-        known |= set(torch.tensor(entry.reported, dtype=torch.float64).flatten().tolist()) if entry.reported else set()
+        known |= (
+            set(torch.tensor(entry.reported, dtype=torch.float64).flatten().tolist())
+            if entry.reported
+            else set()
+        )
     aside = (
         r"```.*?```",
         r"\$\$.*?\$\$",
@@ -165,7 +206,13 @@ def run(notebook, tmp_path, **parameters):
     """Execute the notebook with these parameters, in its folder; return the executed notebook."""
     out = tmp_path / notebook.name
     papermill.execute_notebook(
-        notebook, out, parameters, kernel_name="python3", cwd=notebook.parent, progress_bar=False, execution_timeout=600
+        notebook,
+        out,
+        parameters,
+        kernel_name="python3",
+        cwd=notebook.parent,
+        progress_bar=False,
+        execution_timeout=600,
     )
     return nbformat.read(out, as_version=4)
 
@@ -174,26 +221,42 @@ def printed(notebook):
     return "\n".join(o.get("text", "") for c in notebook.cells for o in c.get("outputs", []))
 
 
-@each
-def test_a_notebook_runs_with_its_defaults(path, tmp_path):
-    records = [
-        o.data[MIME] for c in run(path, tmp_path).cells for o in c.get("outputs", []) if MIME in o.get("data", {})
-    ]
-    stored = [o.data[MIME] for c in code_cells(path) for o in c.outputs if MIME in o.get("data", {})]
-    assert records == stored
-
-
 MOVIE = NOTEBOOKS[-1]
 
 
 def test_the_ratings_notebook_runs_with_another_rank_and_seed(tmp_path):
-    text = printed(run(MOVIE, tmp_path, rank=2, num_epochs=40, lr=5e-5, seed=7))
-    assert "1000 movies x 10000 users\n4,963,634 ratings" in text and "predicted" in text
+    """On a smaller table: with the defaults, nbval executes it."""
+    text = printed(
+        run(MOVIE, tmp_path, users=500, rank=2, num_epochs=40, lr=5e-5, seed=7, ranks=[3])
+    )
+    count = load_ratings(users=500).M.sum()
+    assert f"1000 movies x 500 users\n{count:,} ratings" in text and "predicted" in text
 
 
-@pytest.mark.skipif(not MOVIELENS.exists(), reason="no ml-latest-small: `make data` gets it, or MOVIELENS tells where")
+def test_the_prediction_is_of_the_movies_row_and_the_users_column(capsys):
+    """The cell marked as an answer, on factors that differ for every row and column."""
+    answers = [cell.source for cell in code_cells(MOVIE) if "answer" in tags(cell)]
+    titles = [f"Film {i}" for i in range(124)] + ["A Beautiful Mind"]
+    A, M = torch.zeros(125, 150), torch.zeros(125, 150, dtype=torch.bool)
+    names = {"ratings": Ratings(A, M, titles, "synthetic", ""), "A": A, "M": M}
+    names |= {"U": torch.arange(1.0, 126.0)[:, None] / 125, "V": torch.arange(150.0)[:, None]}
+    exec(answers[1], names)
+    assert names["prediction"] == 4 and "4.00 stars" in capsys.readouterr().out
+
+
+@with_movielens
 def test_the_ratings_notebook_runs_on_movielens(tmp_path):
-    text = printed(run(MOVIE, tmp_path, source="movielens", path=str(MOVIELENS), num_epochs=200, lr=5e-4))
+    text = printed(
+        run(
+            MOVIE,
+            tmp_path,
+            source="movielens",
+            path=str(MOVIELENS),
+            num_epochs=200,
+            lr=5e-4,
+            ranks=[5],
+        )
+    )
     assert "9724 movies x 610 users\n100,836 ratings" in text and "Beautiful Mind, A (2001)" in text
 
 
@@ -216,9 +279,26 @@ def held_out(ratings, seed=0, **parameters):
     source = [cell.source for cell in code_cells(MOVIE)]
     first = next(i for i, text in enumerate(source) if "def split(" in text)
     last = next(i for i, text in enumerate(source) if "training=train" in text)
-    names = {"A": ratings.A, "M": ratings.M, "seed": seed, "rank": 5, "num_epochs": 20, "lr": 1e-4} | parameters
-    names |= vars(mf_core) | {"torch": torch, "pd": pd, "plt": plt, "RECOMPUTED": "C0", "REPORTED": "C1"}
-    names |= {"show": lambda *_: None, "player": lambda *_: None, "tqdm": lambda pairs, *_, **__: pairs}
+    names = {
+        "A": ratings.A,
+        "M": ratings.M,
+        "seed": seed,
+        "rank": 5,
+        "num_epochs": 20,
+        "lr": 1e-4,
+    } | parameters
+    names |= vars(mf_core) | {
+        "torch": torch,
+        "pd": pd,
+        "plt": plt,
+        "RECOMPUTED": "C0",
+        "REPORTED": "C1",
+    }
+    names |= {
+        "show": lambda *_: None,
+        "player": lambda *_: None,
+        "tqdm": lambda pairs, *_, **__: pairs,
+    }
     for text in source[first : last + 1]:
         exec(text, names)
         plt.close("all")
@@ -229,11 +309,18 @@ def held_out(ratings, seed=0, **parameters):
 def a_few():
     """A corner of the synthetic ratings: 150 movies by 120 users."""
     ratings = load_ratings()
-    return Ratings(ratings.A[:150, :120].contiguous(), ratings.M[:150, :120].contiguous(), [], "synthetic", "")
+    return Ratings(
+        ratings.A[:150, :120].contiguous(), ratings.M[:150, :120].contiguous(), [], "synthetic", ""
+    )
 
 
-def test_the_split_takes_its_share_of_every_user_and_each_rating_once(a_few):
-    names = held_out(a_few)
+@pytest.fixture(scope="module")
+def names(a_few):
+    """All that 4.1's cells compute on them."""
+    return held_out(a_few)
+
+
+def test_the_split_takes_its_share_of_every_user_and_each_rating_once(a_few, names):
     parts = [names[part] for part in ("fit", "valid", "test")]
     assert torch.equal(sum(part.int() for part in parts), a_few.M.int())
     assert torch.equal(names["train"], names["fit"] | names["valid"])
@@ -241,65 +328,24 @@ def test_the_split_takes_its_share_of_every_user_and_each_rating_once(a_few):
     assert (names["fit"].sum(0) > 0).all()
 
 
-def test_the_test_part_has_no_say_in_what_is_chosen_or_predicted(a_few):
-    names = held_out(a_few)
+def test_the_test_part_has_no_say_in_what_is_chosen_or_predicted(a_few, names):
     other = replace(a_few, A=torch.where(names["test"], 6 - a_few.A, a_few.A))
     again = held_out(other)
     assert again["lowest"] == names["lowest"] and again["best_rank"] == names["best_rank"]
     for name, P in names["predictions"].items():
         torch.testing.assert_close(again["predictions"][name], P, rtol=0, atol=0)
-    assert names["rms_error"](other.A, P, names["test"]) > names["rms_error"](a_few.A, P, names["test"]) + 0.1
+    assert (
+        names["rms_error"](other.A, P, names["test"])
+        > names["rms_error"](a_few.A, P, names["test"]) + 0.1
+    )
 
 
-@pytest.mark.skipif(not MOVIELENS.exists(), reason="no ml-latest-small: `make data` gets it, or MOVIELENS tells where")
+@with_movielens
 def test_on_movielens_factors_beat_levels_and_levels_beat_the_mean_on_held_out_ratings():
     names = held_out(load_ratings("movielens", MOVIELENS), num_epochs=20, lr=5e-4)
-    error = {name: names["rms_error"](names["A"], P, names["test"]) for name, P in names["predictions"].items()}
+    error = {
+        name: names["rms_error"](names["A"], P, names["test"])
+        for name, P in names["predictions"].items()
+    }
     assert error["mean of all ratings"] > error["damped means"] + 0.1
     assert error["damped means"] > error["damped means + SGD"] + 0.02
-
-
-# ----------------------------------------------------------------------------------------------------------- the project
-
-ROOT = NOTEBOOKS[0].parents[1]
-
-
-def test_every_package_that_is_imported_is_on_the_one_list_of_versions():
-    import ast
-    import sys
-
-    import yaml
-
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    listed = {re.split("==| ", name)[0].lower().replace("-", "_") for name in pip}
-    pinned = [name for name in pip if not name.startswith("-")]
-    assert pip[-1] == "-e ." and all("==" in name for name in pinned)
-    sources = [path.read_text() for path in ROOT.glob("*.py")] + [path.read_text() for path in ROOT.glob("*/*.py")]
-    sources += ["\n".join(cell.source for cell in code_cells(path)) for path in NOTEBOOKS]
-    imported = set()
-    for tree in map(ast.parse, sources):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                imported.add(node.module.split(".")[0])
-    ours = {path.stem for path in [*ROOT.glob("*.py"), *ROOT.glob("*/*.py")]}
-    known_as = {"yaml": "pyyaml", "_thread": "", "IPython": "ipython"}
-    missing = {known_as.get(name, name).lower() for name in imported - ours - set(sys.stdlib_module_names)} - listed
-    assert missing == set()
-
-
-def test_the_three_modules_are_installed_and_do_not_import_one_another():
-    with open(ROOT / "pyproject.toml", "rb") as file:
-        modules = tomllib.load(file)["tool"]["setuptools"]["py-modules"]
-    assert sorted(modules) == sorted(path.stem for path in ROOT.glob("*.py"))
-    for module in modules:
-        text = (ROOT / f"{module}.py").read_text()
-        assert not re.search(rf"^\s*(from|import) ({'|'.join(modules)})\b", text, re.M)
-
-
-def test_readmes_table_is_the_scoreboard():
-    from mf_claims import markdown_table, scoreboard
-
-    assert markdown_table(scoreboard()) in (ROOT / "README.md").read_text(encoding="utf-8")

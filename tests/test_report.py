@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import re
 import runpy
 import shutil
@@ -11,6 +12,7 @@ import threading
 from collections import Counter
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -29,8 +31,15 @@ class Page(HTMLParser):
 
     def __init__(self, path):
         super().__init__()
-        self.path, self.links, self.ids, self.pictures, self.headings, self.tables = path, [], [], [], [], []
-        self.sources, self.inside = [], 0
+        self.path, self.links, self.ids, self.pictures, self.headings, self.tables = (
+            path,
+            [],
+            [],
+            [],
+            [],
+            [],
+        )
+        self.sources, self.figures, self.inside = [], [], 0
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attributes):
@@ -42,6 +51,8 @@ class Page(HTMLParser):
             self.links.append(attributes["href"])
         if tag in ("img", "script", "link", "image"):
             self.sources.append(attributes.get("src") or attributes.get("href") or "")
+        if tag == "img" and self.inside:
+            self.figures.append(attributes.get("alt"))
         if tag == "img" or attributes.get("role") == "img":
             self.pictures.append(attributes.get("alt") or attributes.get("aria-label") or "")
         if re.fullmatch("h[1-6]", tag) and self.inside:
@@ -55,24 +66,53 @@ class Page(HTMLParser):
         self.inside -= tag == "article"
 
 
+def make(target, folder, *variables, **options):
+    """Run make in the repository; its output. READY is empty: the packages are installed."""
+    command = [
+        "make",
+        "--no-print-directory",
+        target,
+        f"BUILD={folder}",
+        f"BIN={Path(sys.executable).parent}",
+        "READY=",
+    ]
+    options = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 300} | options
+    done = subprocess.run([*command, *variables], **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def write_times(file, cells):
+    """What nbval measures, as pytest writes it: cells are (notebook, index, seconds)."""
+    case = '<testcase classname="notebooks.{}" name="ipynb::Cell {}" time="{}"/>'
+    cases = "".join(case.format(*cell) for cell in cells)
+    suite = f'<testsuite timestamp="2024-05-06T07:08:09">{cases}</testsuite>'
+    file.write_text(f"<testsuites>{suite}</testsuites>")
+
+
 @pytest.fixture(scope="module")
 def build(tmp_path_factory):
-    """The report, built as the Makefile does (READY: these packages are installed, or this would not run)."""
+    """The report, built as the Makefile does."""
     folder = tmp_path_factory.mktemp("build")
-    command = ["make", "pages", f"BUILD={folder}", f"BIN={Path(sys.executable).parent}", "READY=Makefile"]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300)
+    write_times(folder / "times.xml", [(path.name, 0, 1.5) for path in NOTEBOOKS])
+    make("pages", folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def pages(build):
     """All pages by path, the single page for paper among them."""
-    return {path: Page(path) for path in [*sorted((build / "html").glob("*.html")), build / "paper/index.html"]}
+    return {
+        path: Page(path)
+        for path in [*sorted((build / "html").glob("*.html")), build / "paper/index.html"]
+    }
 
 
 def test_there_is_a_page_for_each_part(build):
     names = {path.stem for path in (build / "html").glob("*.html")}
-    assert names == {"index", "answers", "data", "times", "references", "search"} | {path.stem for path in NOTEBOOKS}
+    assert names == {"index", "answers", "data", "times", "references", "search"} | {
+        path.stem for path in NOTEBOOKS
+    }
 
 
 def test_every_link_inside_the_report_leads_somewhere(pages):
@@ -99,7 +139,27 @@ def test_nothing_is_loaded_from_outside_and_no_name_is_there_twice(pages):
 def test_every_picture_has_a_text_that_stands_for_it(pages):
     for path, page in pages.items():
         assert all(len(text) > 40 for text in page.pictures), path
-    assert all(pages[path].pictures for path in pages if path.stem[:1].isdigit() or path.stem == "index")
+    assert all(
+        pages[path].pictures for path in pages if path.stem[:1].isdigit() or path.stem == "index"
+    )
+
+
+def stored_texts(notebook):
+    """The texts that stand for the notebook's figures, as its cells computed them."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    figures = [output for output in outputs if "image/png" in output.get("data", {})]
+    return [figure["metadata"]["image/png"]["alt"] for figure in figures]
+
+
+def test_each_figure_has_the_text_that_is_stored_with_it(build, pages):
+    stored = [stored_texts(path) for path in NOTEBOOKS]
+    assert all(stored)
+    shown = [pages[build / f"html/{path.stem}.html"].figures for path in NOTEBOOKS]
+    assert shown == stored
+    cover = pages[build / "html/index.html"].figures
+    assert len(cover) == 1
+    assert pages[build / "paper/index.html"].figures == cover + sum(stored, [])
 
 
 def test_headings_are_in_order_and_tables_have_headers(pages):
@@ -107,7 +167,7 @@ def test_headings_are_in_order_and_tables_have_headers(pages):
         if path.stem == "search":
             continue
         assert page.headings[0] == 1 and page.headings.count(1) == 1, path
-        assert all(after <= before + 1 for before, after in zip(page.headings, page.headings[1:])), path  # noqa: B905
+        assert all(after <= before + 1 for before, after in pairwise(page.headings)), path
         assert all(page.tables), path
 
 
@@ -116,8 +176,12 @@ def test_the_report_is_light(build):
     files = [path for path in (build / "html").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 25 * megabyte
     for path in (build / "html").glob("*.html"):
-        pictures = [path.parent / source for source in Page(path).sources if source.startswith("_images")]
-        assert path.stat().st_size + sum(picture.stat().st_size for picture in pictures) < 5 * megabyte, path
+        pictures = [
+            path.parent / source for source in Page(path).sources if source.startswith("_images")
+        ]
+        assert (
+            path.stat().st_size + sum(picture.stat().st_size for picture in pictures) < 5 * megabyte
+        ), path
 
 
 def words(page):
@@ -128,13 +192,14 @@ def test_the_first_page_shows_every_claim_and_the_answer_sheet_every_figure_as_r
     figures = [name for name, entry in ledger().items() if entry.reported is not None]
     for page, names in (("index", list(ledger())), ("answers", figures)):
         text = (build / f"html/{page}.html").read_text(encoding="utf-8")
-        rows = re.findall(r"<tr>.*#claim-([\w-]+).*</tr>", text)
-        assert Counter(rows) == Counter(names)
+        rows = re.findall(r"<tr>.*?</tr>", text, re.DOTALL)
+        links = [(re.findall(r'#claim-([\w-]+)"', row), row) for row in rows]
+        assert Counter(name for found, _ in links for name in found) == Counter(names)
+        shown = {found[0]: row for found, row in links if found}
         for row in scoreboard():
             if row["name"] in names:
-                shown = re.search(rf"<tr>.*#claim-{row['name']}\".*</tr>", text)[0]
-                assert row["verdict"].split()[0] in shown
-                assert row["recomputed"].replace("], ", "],<br>") in shown
+                assert row["verdict"].split()[0] in shown[row["name"]]
+                assert row["recomputed"].replace("], ", "],<br>") in shown[row["name"]]
 
 
 def test_the_answer_sheet_has_what_the_exercise_asks_for(build):
@@ -146,22 +211,21 @@ def test_the_answer_sheet_has_what_the_exercise_asks_for(build):
 
 
 def test_a_section_without_a_marked_answer_is_refused(tmp_path):
-    conf = runpy.run_path(str(ROOT / "notebooks/conf.py"))
+    show_answers = runpy.run_path(str(ROOT / "report/gathered.py"))["show_answers"]
     for path in NOTEBOOKS:
         (tmp_path / path.name).write_text(path.read_text().replace('"answer"', '"other"'))
-    conf["answers"].__globals__["HERE"] = tmp_path
     with pytest.raises(ValueError, match="1.1-gradient-factorisation.ipynb: no cell is tagged"):
-        conf["answers"]()
+        show_answers(tmp_path)
 
 
-def test_times_are_those_of_the_last_execution(tmp_path):
-    times = runpy.run_path(str(ROOT / "notebooks/conf.py"))["times"]
-    times.__globals__["TIMES"] = tmp_path / "times.xml"
-    assert times().startswith("Not measured")
-    case = '<testcase classname="notebooks.2.1-truncated-svd.ipynb" name="Cell {}" time="{}"/>'
-    suite = f'<testsuite timestamp="2024-05-06T07:08:09">{case.format(0, 1.25)}{case.format(1, 40.5)}</testsuite>'
-    (tmp_path / "times.xml").write_text(f"<testsuites>{suite}</testsuites>")
-    text = times()
+def test_times_are_those_of_the_last_execution(build, tmp_path):
+    assert "Measured on 2024-05-06" in words(build / "html/times.html")
+    show_times = runpy.run_path(str(ROOT / "report/gathered.py"))["show_times"]
+    measured = tmp_path / "times.xml"
+    assert show_times(measured, ROOT / "notebooks").startswith("Not measured")
+    notebook = "2.1-truncated-svd.ipynb"
+    write_times(measured, [(notebook, 0, 1.25), (notebook, 1, 40.5)])
+    text = re.sub(r">\s+<", "><", show_times(measured, ROOT / "notebooks"))
     assert "2024-05-06" in text and "torch 2." in text
     assert '<a href="2.1-truncated-svd.html">2.1-truncated-svd</a></td><td>41.8<' in text
     assert "<td>[2]</td><td><code>A, _ = load_coursework_matrix()</code></td><td>40.5<" in text
@@ -176,6 +240,57 @@ def test_every_work_that_a_notebook_names_is_among_the_references(build):
             assert re.search(rf"{surname}[^\[\]]*{year}", text), (path.name, surname)
 
 
+def test_nothing_of_an_earlier_build_is_left_in_the_source_folder(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/9.9-renamed-since.ipynb").touch()
+    make("source", tmp_path)
+    pages = {"index.md", "answers.md", "data.md", "times.md", "references.md", "completions.png"}
+    names = {path.name for path in (tmp_path / "source").iterdir()}
+    assert names == pages | {path.name for path in NOTEBOOKS}
+
+
+@pytest.fixture
+def commands(tmp_path):
+    """A folder for PATH with the few commands that `make pages` takes, and no browser."""
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    for name in ("make", "sh", "rm", "mkdir", "cp", "ls"):
+        (folder / name).symlink_to(shutil.which(name))
+    return folder
+
+
+def make_without_sphinx(folder, commands):
+    """What `make pages` says at its end, with these commands and a program that does nothing as Sphinx."""
+    variables = ("SPHINX=:", f"PYTHON={sys.executable}")
+    (folder / "html").mkdir()
+    (folder / "html/index.html").touch()
+    output = make("pages", folder, *variables, env=os.environ | {"PATH": str(commands)})
+    return output.partition("The report is made:")[2].split("\n")
+
+
+def test_without_chromium_no_pdf_is_named_or_left_from_an_earlier_build(tmp_path, commands):
+    pdfs = [tmp_path / "report.pdf", tmp_path / "answers.pdf"]
+    for pdf in pdfs:
+        pdf.touch()
+    said = make_without_sphinx(tmp_path, commands)
+    assert not [pdf for pdf in pdfs if pdf.exists()]
+    assert str(tmp_path / "html/index.html") in said and ".pdf" not in "".join(said)
+    assert "install the package chromium" in said[-2]
+
+
+@pytest.mark.parametrize(
+    "browser", ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+)
+def test_chromium_is_found_by_each_of_its_names(tmp_path, commands, browser):
+    (commands / browser).write_text(
+        '#!/bin/sh\nfor word; do case $word in --print-to-pdf=*) : > "${word#*=}"; esac; done\n'
+    )
+    (commands / browser).chmod(0o755)
+    said = make_without_sphinx(tmp_path, commands)
+    made = {str(tmp_path / name) for name in ("html/index.html", "report.pdf", "answers.pdf")}
+    assert set(said) - {""} == made
+
+
 # -------------------------------------------------------------------------------------------------------- in Chromium
 @pytest.fixture(scope="module")
 def served(build):
@@ -185,7 +300,9 @@ def served(build):
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=build / "html"))
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=build / "html")
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -207,9 +324,13 @@ def test_no_request_leaves_the_machine_and_all_is_shown(browser, build, served, 
         assert page.evaluate(
             "document.fonts.ready.then(() => document.fonts.check('900 16px \"Font Awesome 7 Free\"'))"
         )
-        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)"), path.name
+        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)"), (
+            path.name
+        )
         formulas = "[...document.querySelectorAll('math')].filter(m => m.checkVisibility())"
-        assert page.evaluate(f"{formulas}.every(m => m.getBoundingClientRect().height > 5)"), path.name
+        assert page.evaluate(f"{formulas}.every(m => m.getBoundingClientRect().height > 5)"), (
+            path.name
+        )
         assert path.stem[:1].isalpha() or page.evaluate(f"{formulas}.length") > 5
     page.close()
     assert len(requests) > 50 and not problems
@@ -222,7 +343,11 @@ def test_the_search_finds_a_word_and_code_can_be_copied(browser, build):
     page.goto((build / "html/search.html").as_uri() + "?q=hyperbola")
     page.wait_for_selector("#search-results a[href*='3.1-masked']")
     page.goto((build / "html/1.1-gradient-factorisation.html").as_uri())
-    assert page.locator("div.cell_input button.copybtn").count() == page.locator("div.cell_input pre").count() > 10
+    assert (
+        page.locator("div.cell_input button.copybtn").count()
+        == page.locator("div.cell_input pre").count()
+        > 10
+    )
     assert page.locator("div.cell_output button.copybtn").count() == 0
     page.close()
 
@@ -237,7 +362,11 @@ def axe():
             pytest.skip("no npm here, and so no axe-core")
         folder.mkdir(parents=True, exist_ok=True)
         packed = subprocess.run(
-            ["npm", "pack", "--silent", AXE], cwd=folder, capture_output=True, text=True, timeout=120
+            ["npm", "pack", "--silent", AXE],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         if packed.returncode:
             pytest.skip(f"npm can't get axe-core: {packed.stderr[-200:]}")
@@ -267,15 +396,26 @@ def test_axe_finds_nothing_wrong(browser, build, axe, theme):
 
 def works_by_keyboard_and_mouse(page, player):
     """The captions of the player's first, second and last frame, reached with keys and with the button."""
-    slider, button, caption = player.locator("input"), player.locator("button"), player.locator("figcaption")
+    slider, button, caption = (
+        player.locator("input"),
+        player.locator("button"),
+        player.locator("figcaption"),
+    )
     last = slider.get_attribute("max")
     drawing = player.locator("svg").first.inner_html
     shown = {last: (caption.text_content(), drawing())}
     for key, frame in (("Home", "0"), ("ArrowRight", "1")):
         slider.press(key)
-        assert slider.input_value() == frame and slider.get_attribute("aria-valuetext") == caption.text_content()
+        assert (
+            slider.input_value() == frame
+            and slider.get_attribute("aria-valuetext") == caption.text_content()
+        )
         shown[frame] = (caption.text_content(), drawing())
-    assert len({text for text, _ in shown.values()}) == len({picture for _, picture in shown.values()}) == 3
+    assert (
+        len({text for text, _ in shown.values()})
+        == len({picture for _, picture in shown.values()})
+        == 3
+    )
     button.click()
     assert button.text_content() == "Pause"
     page.wait_for_function("i => i.value == i.max", arg=slider.element_handle())
@@ -286,35 +426,41 @@ def works_by_keyboard_and_mouse(page, player):
 @in_chromium
 def test_a_player_moves_what_it_was_given(browser, tmp_path):
     sys.path.insert(0, str(ROOT / "notebooks"))
-    import figures
     import matplotlib.pyplot as plt
+    import moving
 
     fig, (left, right) = plt.subplots(1, 2)
     (line,), (dots,) = left.plot([], []), left.plot([], [], "o")
     left.set(xlim=(0, 1), ylim=(0, 1))
     picture = right.imshow([[0.0, 1.0]], aspect="auto")
-    moving = {
+    frames = {
         line: [[(0, 0)], [(0, 0), (1, 0.5)], [(0, 0), (1, 1)]],
         dots: [[(0, 0)], [(1, 0.5)], [(1, 1)]],
         picture: [[[0.0, 1.0]], [[1.0, 0.0]], [[1.0, 1.0]]],
     }
     with pytest.raises(ValueError, match="has 3 frames, but there are 2 captions"):
-        figures.player(fig, moving, ["a", "b"], "alt")
+        moving.player(fig, frames, ["a", "b"], "alt")
     shown = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "display", lambda bundle, raw: shown.append(bundle["text/html"]))
-        figures.player(fig, moving, ["one", "</script>", "<b>three"], "two lines and a picture")
+        patch.setattr(moving, "display", lambda bundle, raw: shown.append(bundle["text/html"]))
+        moving.player(fig, frames, ["one", "</script>", "<b>three"], "two lines and a picture")
     (tmp_path / "player.html").write_text(f"<!doctype html><meta charset=utf-8>{shown[0]}")
     page = browser.new_page()
     page.goto((tmp_path / "player.html").as_uri())
-    assert works_by_keyboard_and_mouse(page, page.locator(".player")) == ["one", "</script>", "<b>three"]
+    assert works_by_keyboard_and_mouse(page, page.locator(".player")) == [
+        "one",
+        "</script>",
+        "<b>three",
+    ]
     moved = page.locator("path.moving")
     corner = r"M([\d.]+) ([\d.]+)"
     end = [float(x) for x in re.match(corner, moved.nth(1).get_attribute("d")).groups()]
     page.locator("input").press("Home")
     start = [float(x) for x in re.match(corner, moved.nth(1).get_attribute("d")).groups()]
     x, y, width, height = map(float, page.locator("svg svg").first.get_attribute("viewBox").split())
-    assert start == pytest.approx([x, y + height], abs=0.2) and end == pytest.approx([x + width, y], abs=0.2)
+    assert start == pytest.approx([x, y + height], abs=0.2) and end == pytest.approx(
+        [x + width, y], abs=0.2
+    )
     page.close()
 
 
@@ -333,7 +479,9 @@ def test_the_pdf_is_tagged_a4_with_contents_and_without_dead_controls(browser, b
     pdf = (build / "report.pdf").read_bytes()
     assert b"/StructTreeRoot" in pdf and b"/Marked true" in pdf and b"/Outlines" in pdf
     sides = [tuple(map(float, box.split())) for box in re.findall(rb"/MediaBox \[([\d. ]+)\]", pdf)]
-    assert len(sides) > 20 and all(abs(w - 595.3) < 1 and abs(h - 841.9) < 1 for _, _, w, h in sides)
+    assert len(sides) > 20 and all(
+        abs(w - 595.3) < 1 and abs(h - 841.9) < 1 for _, _, w, h in sides
+    )
     page = browser.new_page()
     page.goto((build / "paper/index.html").as_uri())
     page.emulate_media(media="print")

@@ -1,7 +1,7 @@
 """`make bench`: what mf_core costs, as ratios measured in one process on the same data; the table is build/bench.md.
 
-python tests/bench.py          all rows, each in a process of its own, so that memory is its own too
-python tests/bench.py ROW ...  some rows, in this process
+python tools/bench.py          all rows, each in a process of its own, so that memory is its own too
+python tools/bench.py ROW ...  some rows, in this process
 
 A time per epoch is the difference between a long and a short run, so that preparing the data does not count; a median
 of several repetitions, ours and the other taken in turn. Memory is by how much a run raises what the process holds.
@@ -25,6 +25,8 @@ import mf_core
 from mf_data import load_coursework_matrix, load_ratings
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests"))
+import oracles  # noqa: E402
 
 
 def seconds(function):
@@ -47,7 +49,8 @@ def rise(function):
         function()
         return memory("VmHWM") - before
     except OSError:
-        return function() and None
+        function()
+        return None
 
 
 def in_turn(repeats, *functions):
@@ -67,7 +70,7 @@ def per_epoch(run, few, many):
 def row(work, against, ours, other, target, rises=(None, None)):
     space = "" if None in rises else ", ".join(f"{x:.0f} MB" for x in (rises[0], min(rises[1:])))
     print(
-        f"| {work} | {against} | {text(ours)} | {text(other)} | {other / ours:.1f} x | {target} x | {space} |",
+        f"| {work} | {against} | {text(ours)} | {text(other)} | {other / ours:.1f} x | {target} | {space} |",
         flush=True,
     )
 
@@ -79,36 +82,30 @@ def text(value):
 
 
 def missing(work, against, target):
-    print(f"| {work} | {against} | | *does not install here* | | {target} x | |", flush=True)
+    print(f"| {work} | {against} | | *does not install here* | | {target} | |", flush=True)
 
 
-# ------------------------------------------------------------------------------------------- the coursework's own code
-
-
-def coursework_sgd(A, rank, num_epochs=1000, lr=0.01):
-    U, V = torch.rand(A.shape[0], rank), torch.rand(A.shape[1], rank)
-    for _ in range(num_epochs):
-        for i in range(A.shape[0]):
-            for j in range(A.shape[1]):
-                e = A[i, j] - torch.dot(U[i], V[j])
-                U[i] = U[i] + lr * e * V[j]
-                V[j] = V[j] + lr * e * U[i]
-    return U, V
-
-
-def coursework_gd(A, M, U, V, num_epochs, lr=1e-5):
-    for _ in range(num_epochs):
-        err = (A - U @ V.t()) * M
-        U = U + lr * err @ V
-        V = V + lr * err.t() @ U
-    return U, V
+# ------------------------------------------------------------------------- the coursework's own code
 
 
 def bench_small():
-    A, _ = load_coursework_matrix()
-    ours = lambda: seconds(lambda: [mf_core.sgd_factorize(A, 2) for _ in range(20)]) / 20  # noqa: E731
-    (own, other), _ = in_turn(5, ours, lambda: seconds(lambda: coursework_sgd(A, 2)))
-    row("1.2: 3 x 3, rank 2, 1000 epochs, whole call", "the coursework's loop", own, other, 300)
+    A, M = load_coursework_matrix()
+    start = torch.rand(3, 2), torch.rand(3, 2)
+    work = "{}: 3 x 3, rank 2, 1000 epochs, whole call"
+    calls = [
+        lambda: mf_core.sgd_factorize(A, 2),
+        lambda: mf_core.gd_factorize_masked(A, M, 2, lr=0.01),
+    ]
+    theirs = [
+        lambda: oracles.sgd(A, torch.ones(3, 3), *start, 1000, 0.01),
+        lambda: oracles.gd(A, M, *start, 1000, 0.01),
+    ]
+    for name, call, other, target in zip(
+        ("1.2, SGD", "GD"), calls, theirs, ("300 x", ""), strict=True
+    ):
+        ours = lambda call=call: seconds(lambda: [call() for _ in range(20)]) / 20  # noqa: E731
+        (own, slow), _ = in_turn(5, ours, lambda other=other: seconds(other))
+        row(work.format(name), "the coursework's loop", own, slow, target)
 
 
 def bench_gd(rank):
@@ -117,11 +114,21 @@ def bench_gd(rank):
     del ratings
     start = torch.rand(A.shape[0], rank), torch.rand(A.shape[1], rank)
     ours = per_epoch(lambda n: mf_core.gd_factorize_masked(A, M, rank, n, init=start), 1, 41)
-    boolean = per_epoch(lambda n: coursework_gd(A, M, *start, n), 0, 2)
-    floats = per_epoch(lambda n: coursework_gd(A, F, *start, n), 0, 2)
-    (own, *others), rises = in_turn(5, ours, boolean, floats)
+    theirs = per_epoch(lambda n: coursework_gd(A, F, *start, n), 0, 2)
+    (own, other), rises = in_turn(5, ours, theirs)
     what = f"4.1: GD, 1000 x 10000, half observed, rank {rank}, an epoch"
-    row(what, "the coursework's function", own, min(others), 25 if rank == 5 else 8, rises)
+    row(what, "the coursework's function", own, other, GD_TARGETS.get(rank, ""), rises)
+
+
+GD_TARGETS = {1: "20 x", 5: "14 x", 20: "5 x", 50: "2.5 x"}
+
+
+def coursework_gd(A, M, U, V, num_epochs, lr=1e-5):
+    """As it stands in the coursework; oracles.gd makes M floats and has weight decay."""
+    for _ in range(num_epochs):
+        err = (A - U @ V.t()) * M
+        U = U + lr * err @ V
+        V = V + lr * err.t() @ U
 
 
 # ------------------------------------------------------------------------------------------------------------- the peers
@@ -149,7 +156,13 @@ def libmf(A, rank):
     except (ImportError, OSError):
         return None
     table = np.column_stack([A.indices()[0], A.indices()[1], A.values()]).astype(np.float32)
-    flags = dict(k=rank, nr_threads=1, quiet=True, eta=0.001, **{f"lambda_{x}": 0.0 for x in ("p1", "p2", "q1", "q2")})
+    flags = dict(
+        k=rank,
+        nr_threads=1,
+        quiet=True,
+        eta=0.001,
+        **{f"lambda_{x}": 0.0 for x in ("p1", "p2", "q1", "q2")},
+    )
     return lambda epochs: module.MF(nr_iters=epochs, **flags).fit(table)
 
 
@@ -206,7 +219,8 @@ def surprise_error(algorithm, A, train, test, seed):
 
 def bench_held_out(seeds=5):
     """4.1's ladder on ml-latest-small: training and held-out RMSE of every rung, Surprise's beside them."""
-    from test_notebooks import MOVIELENS, held_out
+    from conftest import MOVIELENS
+    from test_notebooks import held_out
 
     if not MOVIELENS.exists():
         print("| 4.1: held-out RMSE | | *no ml-latest-small: make data gets it* | | | | |")
@@ -229,8 +243,13 @@ def bench_held_out(seeds=5):
         train, test = zip(*pairs, strict=True)
         train = "" if None in train else f"{statistics.fmean(train):.3f} / "
         target = "at most 0.843" if name == "damped means + SGD" else ""
-        print(f"| {what} | {name} | {train}{statistics.fmean(test):.4f} | | | {target} | |", flush=True)
-    print(f"| the whole ladder, ml-latest-small | | {text(statistics.median(took))} | | | under 20 s | |")
+        print(
+            f"| {what} | {name} | {train}{statistics.fmean(test):.4f} | | | {target} | |",
+            flush=True,
+        )
+    print(
+        f"| the whole ladder, ml-latest-small | | {text(statistics.median(took))} | | | under 20 s | |"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- how it grows
@@ -256,9 +275,14 @@ def bench_growth():
         )
     A = random_ratings(1000, 10_000, 5_000_000)
     for rank in (1, 2, 5, 10, 20, 50):
-        print(f"| SGD, 5 million ratings, rank {rank} | | {cost(A, rank):.1f} ns a rating | | | | |", flush=True)
+        print(
+            f"| SGD, 5 million ratings, rank {rank} | | {cost(A, rank):.1f} ns a rating | | | | |",
+            flush=True,
+        )
     ns = [cost(A, 5, 1, 1 + epochs) for epochs in (1, 10)]
-    print(f"| SGD, 5 million ratings, rank 5, 10 epochs | 1 epoch | {ns[1]:.1f} ns a rating | {ns[0]:.1f} ns | | | |")
+    print(
+        f"| SGD, 5 million ratings, rank 5, 10 epochs | 1 epoch | {ns[1]:.1f} ns a rating | {ns[0]:.1f} ns | | | |"
+    )
 
 
 def bench_memory():
@@ -269,16 +293,15 @@ def bench_memory():
         import sys, time, torch, mf_core
         A = torch.sparse_coo_tensor(*torch.load(sys.argv[1]), (162_541, 59_047), is_coalesced=True)
         start = time.perf_counter()
-        mf_core.{}(A, None, 16, 1, 1e-5)
+        mf_core.sgd_factorize(A, 16, 1, 1e-5)
         took = time.perf_counter() - start
         print(took, open("/proc/self/status").read().split("VmHWM:")[1].split()[0])"""
     with tempfile.TemporaryDirectory() as folder:
         torch.save((A.indices(), A.values()), f"{folder}/ratings.pt")
-        for name in ("sgd_factorize_masked", "gd_factorize_masked"):
-            took, peak = fresh(code.format(name), f"{folder}/ratings.pt")
-            work = f"{name}, 162,541 x 59,047, 25 million ratings, rank 16, a call of one epoch"
-            space = f"{peak / 1024:.0f} MB the whole process, {size:.0f} MB of it the ratings"
-            print(f"| {work} | | {text(took)} | | | under 2 GB | {space} |", flush=True)
+        took, peak = fresh(code, f"{folder}/ratings.pt")
+    work = "SGD, 162,541 x 59,047, 25 million ratings, rank 16, a call of one epoch"
+    space = f"{peak / 1024:.0f} MB the whole process, {size:.0f} MB of it the ratings"
+    print(f"| {work} | | {text(took)} | | | under 2 GB | {space} |", flush=True)
 
 
 def fresh(code, *arguments, **environment):
@@ -291,15 +314,25 @@ def fresh(code, *arguments, **environment):
 def bench_start():
     """Import, and the first call with a cold and a warm cache, each in a new process."""
     # scipy comes with a peer, not with environment.yml; numba would spend a quarter of a second on it.
-    first = "import sys, time, torch; sys.modules['scipy'] = None; t = time.perf_counter(); import mf_core; a = time.perf_counter() - t; A = torch.rand(3, 3); "
-    first += "t = time.perf_counter(); mf_core.{}; print(a, time.perf_counter() - t)"
+    first = """if True:
+        import sys, time, torch
+        sys.modules["scipy"] = None
+        before = time.perf_counter()
+        import mf_core
+        imported = time.perf_counter() - before
+        A = torch.rand(3, 3)
+        before = time.perf_counter()
+        mf_core.{}
+        print(imported, time.perf_counter() - before)"""
     for call in ("sgd_factorize(A, 2)", "gd_factorize_masked(A, A > -1, 2)"):
         with tempfile.TemporaryDirectory() as cache:
             runs = [fresh(first.format(call), NUMBA_CACHE_DIR=cache) for _ in range(4)]
         (_, cold), *warm = runs
         imported, first_call = (statistics.median(column) for column in zip(*warm, strict=True))
         name = call.split("(")[0]
-        print(f"| import of mf_core over importing torch | | {text(imported)} | | | under 0.5 s | |")
+        print(
+            f"| import of mf_core over importing torch | | {text(imported)} | | | under 0.5 s | |"
+        )
         print(
             f"| first {name}, warm cache | cold cache | {text(first_call)} | {text(cold)} | | under 0.5 s | |",
             flush=True,
@@ -309,9 +342,9 @@ def bench_start():
 ROWS = {
     "small": bench_small,
     **{f"gd-{rank}": lambda rank=rank: bench_gd(rank) for rank in (1, 2, 5, 10, 20, 50)},
-    "libmf-5": lambda: bench_peer("libmf", 1000, 10_000, 5_000_000, 5, 1, 11, 5, 3),
-    "surprise-5": lambda: bench_peer("surprise", 1000, 10_000, 5_000_000, 5, 1, 3, 3, 15),
-    "libmf-25": lambda: bench_peer("libmf", 162_541, 59_047, 25_000_000, 16, 1, 4, 3, 2),
+    "libmf-5": lambda: bench_peer("libmf", 1000, 10_000, 5_000_000, 5, 1, 11, 5, "3 x"),
+    "surprise-5": lambda: bench_peer("surprise", 1000, 10_000, 5_000_000, 5, 1, 3, 3, "15 x"),
+    "libmf-25": lambda: bench_peer("libmf", 162_541, 59_047, 25_000_000, 16, 1, 4, 3, "2 x"),
     "heldout": bench_held_out,
     "memory": bench_memory,
     "growth": bench_growth,
@@ -328,9 +361,13 @@ def main():
     machine = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        machine = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), machine)
+        machine = next(
+            (line.split(":")[1].strip() for line in lines if line.startswith("model name")), machine
+        )
         flags = next((line for line in lines if line.startswith("flags")), "")
-        machine += ", AVX-512" if " avx512f" in flags else ", AVX2, no AVX-512" if " avx2" in flags else ""
+        machine += (
+            ", AVX-512" if " avx512f" in flags else ", AVX2, no AVX-512" if " avx2" in flags else ""
+        )
     table = [
         f"{machine}; {os.cpu_count()} cores; Python {platform.python_version()}, torch {torch.__version__}",
         "",

@@ -1,0 +1,138 @@
+"""What the report gathers from the notebooks: the table of claims, the answers, execution times.
+
+Each becomes a substitution that a page names: {{ scoreboard }}, {{ answers }} or {{ times }}. The
+HTML is in templates/.
+"""
+
+import json
+import os
+import platform
+import re
+from collections import Counter
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+from xml.etree import ElementTree
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+import mf_claims
+
+PACKAGES = ["torch", "numpy", "numba", "pandas", "matplotlib"]  # named beside the times
+SLOWEST = 12  # cells
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).resolve().parent / "templates"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+)
+TEMPLATES.globals["symbols"] = mf_claims.VERDICTS
+
+
+def fill_template(name, **values):
+    """The template filled with the values, for a page in Markdown."""
+    html = TEMPLATES.get_template(name).render(values)
+    return f"```{{raw}} html\n{html}\n```"
+
+
+def read_cells(notebook):
+    return json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+
+
+def show_scoreboard(folder):
+    """The table of all claims, and how many there are of each verdict."""
+    rows = mf_claims.scoreboard(folder)
+    counts = Counter(row["verdict"] for row in rows)
+    return fill_template("scoreboard.html", rows=rows, counts=counts)
+
+
+def get_output(cell):
+    """What the cell printed or, if it printed nothing, its code."""
+    outputs = [
+        "".join(output.get("text") or output.get("data", {}).get("text/plain", ""))
+        for output in cell["outputs"]
+    ]
+    return ("".join(outputs) or "".join(cell["source"])).strip("\n")
+
+
+def show_answers(folder):
+    """For each section: the cells tagged "answer", and the claims that are figures."""
+    claims = [row for row in mf_claims.scoreboard(folder) if row["reported"]]
+    sections = []
+    for path in sorted(folder.glob("*.ipynb")):
+        number, cells = path.stem[:3], read_cells(path)
+        tagged = [cell for cell in cells if "answer" in cell["metadata"].get("tags", [])]
+        if not tagged:
+            raise ValueError(f'{path.name}: no cell is tagged "answer" for the answer sheet')
+        section = {
+            "number": number,
+            "heading": "".join(cells[0]["source"]).splitlines()[0].removeprefix("# "),
+            "answers": [get_output(cell) for cell in tagged],
+            "claims": [row for row in claims if row["section"] == number],
+        }
+        sections.append(section)
+    return fill_template("answers.html", sections=sections, number_of_claims=len(claims))
+
+
+def read_times(file):
+    """The day of the execution, and (notebook, index of the code cell, seconds) for each cell."""
+    tree = ElementTree.parse(file)
+    cells = []
+    for case in tree.iter("testcase"):
+        notebook = case.get("classname").split(".", 1)[1]
+        cells.append((notebook, int(case.get("name").split()[-1]), float(case.get("time"))))
+    return next(tree.iter("testsuite")).get("timestamp")[:10], sorted(cells)
+
+
+def get_processor():
+    """The processor's name, as far as it can be found out."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def show_times(file, folder):
+    """How long the notebooks and their slowest cells took, where, and with which versions.
+
+    file is what nbval writes when `make report` executes the notebooks.
+    """
+    if not file.is_file():
+        return "Not measured in this build: `make report` executes the notebooks and measures."
+    day, cells = read_times(file)
+    totals = [
+        {"notebook": notebook, "seconds": sum(seconds for _, _, seconds in group)}
+        for notebook, group in groupby(cells, key=lambda cell: cell[0])
+    ]
+    slowest = []
+    for notebook, index, seconds in sorted(cells, key=lambda cell: -cell[2])[:SLOWEST]:
+        code = [cell for cell in read_cells(folder / notebook) if cell["cell_type"] == "code"]
+        first_line = "".join(code[index]["source"]).splitlines()[0]
+        row = {"section": notebook[:3], "number": index + 1, "code": first_line, "seconds": seconds}
+        slowest.append(row)
+    machine = {
+        "cores": os.cpu_count(),
+        "processor": get_processor(),
+        "python": platform.python_version(),
+        "versions": [f"{package} {version(package)}" for package in PACKAGES],
+    }
+    parts = [
+        fill_template("times.html", day=day, totals=totals, **machine),
+        "## The slowest cells",
+        fill_template("slowest.html", rows=slowest),
+    ]
+    return "\n\n".join(parts)
+
+
+def set_substitutions(app, config):
+    """Gather from the source folder, so that tables and pages show the same notebooks."""
+    folder = Path(app.srcdir)
+    config.myst_substitutions = {
+        "scoreboard": show_scoreboard(folder),
+        "answers": show_answers(folder),
+        "times": show_times(folder.parent / "times.xml", folder),
+    }
+
+
+def setup(app):
+    app.connect("config-inited", set_substitutions)
