@@ -12,7 +12,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # for the extensions g
 
 project = "Matrix factorisation by gradient descent"
 author = "the authors of the notebooks"
-extensions = ["myst_nb", "sphinx_copybutton", "sphinxcontrib.bibtex", "gathered", "page"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinxcontrib.bibtex",
+    "gathered",
+    "page",
+]
 
 html_title = project
 html_theme = "sphinx_book_theme"
@@ -30,6 +38,8 @@ html_show_copyright = False
 html_show_sourcelink = False
 html_copy_source = False
 html_use_index = False
+
+autodoc_typehints = "none"  # the docstrings say more: shapes and units
 
 nb_execution_mode = "off"
 nb_merge_streams = True

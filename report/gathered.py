@@ -1,7 +1,6 @@
-"""What the report gathers from the notebooks: the table of claims, the answers, execution times.
+"""What the report gathers: the table of claims, the answers, execution times, the bench's table.
 
-Each becomes a substitution that a page names: {{ scoreboard }}, {{ answers }} or {{ times }}. The
-HTML is in templates/.
+Each becomes a substitution that a page names, such as {{ scoreboard }}. The HTML is in templates/.
 """
 
 import json
@@ -40,39 +39,61 @@ def read_cells(notebook):
     return json.loads(notebook.read_text(encoding="utf-8"))["cells"]
 
 
+def group_claims(folder):
+    """The claims as a person counts them: those of one run or one figure share a row."""
+    rows = {}
+    for entry, shown, notebook in mf_claims.scoreboard(folder):
+        said, found = entry.sentences(shown, as_html=True)
+        start = {"section": entry.section, "page": notebook.replace(".ipynb", ".html")}
+        start |= {
+            "name": entry.name,
+            "figure": entry.reported is not None,
+            "said": [],
+            "found": [],
+            "verdicts": [],
+        }
+        row = rows.setdefault(entry.row or entry.name, start)
+        for key, value in (("said", said), ("found", found), ("verdicts", entry.verdict)):
+            if value not in row[key]:
+                row[key].append(value)
+    return list(rows.values())
+
+
 def show_scoreboard(folder):
     """The table of all claims, and how many there are of each verdict."""
-    rows = mf_claims.scoreboard(folder)
-    counts = Counter(row["verdict"] for row in rows)
+    rows = group_claims(folder)
+    counts = Counter(row["verdicts"][0] for row in rows)
     return fill_template("scoreboard.html", rows=rows, counts=counts)
 
 
-def get_output(cell):
-    """What the cell printed or, if it printed nothing, its code."""
-    outputs = [
+def show_cell(cell):
+    """A cell of an answer: its text; what it printed; its code, if it printed nothing or is tagged so."""
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "markdown":
+        return source
+    printed = [
         "".join(output.get("text") or output.get("data", {}).get("text/plain", ""))
         for output in cell["outputs"]
     ]
-    return ("".join(outputs) or "".join(cell["source"])).strip("\n")
+    printed = "".join(printed).strip("\n")
+    with_code = "with-code" in cell["metadata"]["tags"]
+    shown = [source] * (with_code or not printed) + [printed] * bool(printed)
+    return fill_template("answer.html", texts=shown)
 
 
 def show_answers(folder):
-    """For each section: the cells tagged "answer", and the claims that are figures."""
-    claims = [row for row in mf_claims.scoreboard(folder) if row["reported"]]
-    sections = []
-    for path in sorted(folder.glob("*.ipynb")):
-        number, cells = path.stem[:3], read_cells(path)
+    """For each section the cells tagged "answer"; then the verdicts on the report's figures."""
+    parts = []
+    for path in sorted(folder.glob("[1-4].*.ipynb")):
+        cells = read_cells(path)
         tagged = [cell for cell in cells if "answer" in cell["metadata"].get("tags", [])]
         if not tagged:
             raise ValueError(f'{path.name}: no cell is tagged "answer" for the answer sheet')
-        section = {
-            "number": number,
-            "heading": "".join(cells[0]["source"]).splitlines()[0].removeprefix("# "),
-            "answers": [get_output(cell) for cell in tagged],
-            "claims": [row for row in claims if row["section"] == number],
-        }
-        sections.append(section)
-    return fill_template("answers.html", sections=sections, number_of_claims=len(claims))
+        heading = "".join(cells[0]["source"]).splitlines()[0].removeprefix("# ")
+        parts += [fill_template("heading.html", text=heading), *map(show_cell, tagged)]
+    rows = [row for row in group_claims(folder) if row["figure"]]
+    sheet = fill_template("sheet.html", rows=rows).split("<!-- answers -->")
+    return "\n\n".join([sheet[0] + "```", *parts, "```{raw} html\n" + sheet[1]])
 
 
 def read_times(file):
@@ -124,10 +145,32 @@ def show_times(file, folder):
     return "\n\n".join(parts)
 
 
+def list_figures(folder):
+    """Substitutions for the claims that are one number: the computed value and the reported one."""
+    figures = {}
+    for entry, shown, _ in mf_claims.scoreboard(folder):
+        if isinstance(shown, str) and entry.reported is not None:
+            name = entry.name.replace("-", "_")
+            figures |= {name: shown, f"{name}_reported": entry.show_reported()}
+    return figures
+
+
+def list_downloads(folder):
+    names = sorted(path.name for path in folder.glob("*.ipynb"))
+    return ", ".join(f"{{download}}`{name[:3]} <{name}>`" for name in names)
+
+
+def show_speed(file):
+    """What `make bench` wrote when it was last run for the report."""
+    return file.read_text(encoding="utf-8")
+
+
 def set_substitutions(app, config):
     """Gather from the source folder, so that tables and pages show the same notebooks."""
     folder = Path(app.srcdir)
-    config.myst_substitutions = {
+    config.myst_substitutions = list_figures(folder) | {
+        "downloads": list_downloads(folder),
+        "speed": show_speed(folder / "bench.txt"),
         "scoreboard": show_scoreboard(folder),
         "answers": show_answers(folder),
         "times": show_times(folder.parent / "times.xml", folder),

@@ -81,12 +81,18 @@ def make_single_page(app, pagename, templatename, context, doctree):
     context["body"] = cover.replace(toctree, contents + toctree, 1) + "".join(chapters)
 
 
+def keep_docstring(app, what, name, obj, options, lines):
+    """Show a docstring as `help` prints it: its formulas and tables are plain text."""
+    lines[:] = [".. code-block:: text", "", *("   " + line for line in lines)]
+
+
 def setup(app):
     # MyST-NB looks renderers up among the entry points of installed packages; this is not one.
     myst_nb.sphinx_.load_renderer = lambda name: Renderer
     app.add_html_math_renderer(
         "mathml", (write_inline_formula, None), (write_display_formula, None)
     )
+    app.connect("autodoc-process-docstring", keep_docstring)
     app.connect("doctree-read", halve_image_width)
     app.connect("html-page-context", drop_invalid_roles)
     app.connect("html-page-context", make_single_page)

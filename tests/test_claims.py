@@ -18,7 +18,9 @@ from mf_data import load_coursework_matrix, load_start
 sys.path.append(str(Path(__file__).resolve().parents[1] / "notebooks"))
 from find_start import find_start
 
-FIGURE = Claim("a", "2.1", "w", "x", 0.5, 0.01, "r", "reproduced", "y", reported=0.5)
+FIGURE = Claim(
+    "a", "2.1", "w", "It is {recomputed}.", 0.5, 0.01, "r", "reproduced", "y", reported=0.5
+)
 REPRODUCED = FIGURE
 REFUTED = replace(FIGURE, reported=0.9, verdict="refuted")
 BOUND = replace(REFUTED, reported=66.0, recomputed=40.0, tolerance=0.0, relation="at most")
@@ -73,7 +75,10 @@ def test_a_verdict_that_the_value_does_not_bear_out_is_refused():
 
 def test_without_the_courses_data_a_claim_is_shown_as_such(capsys):
     COURSE.check(None)
-    assert "not computed here: needs the course's data" in capsys.readouterr().out
+    assert (
+        "needs the course's data. The report: “w” Here: It is not computed here."
+        in capsys.readouterr().out
+    )
 
 
 def test_the_ledgers_verdicts_agree_with_its_own_values():
@@ -97,9 +102,11 @@ def test_an_unknown_claim_names_those_there_are():
     [
         ("[a", "not valid TOML"),
         ("[a]\nsection = '1'", "claim a lacks .*verdict"),
-        ("[a]\nsection='1'\nwords='w'\nwhat='x'\nrecomputed=1\ntolerance=1\nreason='r'\nwhy='y'\nverdict='v'", "verdict 'v'"),
-        ("[a]\nsection='1'\nwords='w'\nwhat='x'\nrecomputed=1\ntolerance=1\nreason='r'\nwhy='y'\nverdict='refuted'\nt=1",
+        ("[a]\nsection='1'\nwords='w'\nfound='x'\nrecomputed=1\ntolerance=1\nreason='r'\nwhy='y'\nverdict='v'", "verdict 'v'"),
+        ("[a]\nsection='1'\nwords='w'\nfound='x'\nrecomputed=1\ntolerance=1\nreason='r'\nwhy='y'\nverdict='refuted'\nt=1",
          "unknown t"),
+        ("[a]\nsection='1'\nwords='w'\nfound='x'\nrecomputed=1\ntolerance=1\nreason='r'\nwhy='y'\nverdict='refuted'\nrow='b'",
+         "row 'b'"),
     ],
 )  # fmt: skip
 def test_a_broken_ledger_is_refused(tmp_path, text, words):
@@ -120,7 +127,7 @@ def notebook(folder, name, *claims):
 def test_the_scoreboard_fails_on_a_claim_recorded_by_none_by_two_or_unknown(tmp_path):
     names = list(ledger())
     notebook(tmp_path, "1.ipynb", *names)
-    assert [row["name"] for row in scoreboard(tmp_path)] == names
+    assert [entry.name for entry, _, _ in scoreboard(tmp_path)] == names
     notebook(tmp_path, "2.ipynb", names[0])
     with pytest.raises(ClaimError, match=f"{names[0]} is recorded by 1.ipynb, 2.ipynb"):
         scoreboard(tmp_path)
@@ -133,18 +140,40 @@ def test_the_scoreboard_fails_on_a_claim_recorded_by_none_by_two_or_unknown(tmp_
         scoreboard(tmp_path)
 
 
-def test_text_in_a_claim_is_escaped_as_html():
-    entry = replace(REPRODUCED, what="<b>&", why="<i>")
-    assert (
-        "<b>" not in entry._html(0.5)
-        and "&lt;b&gt;&amp;" in entry._html(0.5)
-        and "<i>" not in entry._html(0.5)
-    )
+def test_the_sentences_hold_the_figures_of_both_sides_and_matrices_as_matrices():
+    entry = replace(MATRIX, says="It ended at {reported}.", found="It is {recomputed}.")
+    shown = entry.show([[1.004, 2.0]])
+    assert entry.sentences(shown) == ("It ended at [[1.0000, 2.0000]].", "It is [[1.00, 2.00]].")
+    said, found = entry.sentences(shown, as_html=True)
+    assert "<mtr><mtd><mn>1.00</mn></mtd><mtd><mn>2.00</mn></mtd></mtr>" in found
+    assert replace(BOUND, says="{reported}").sentences("40")[0] == "66"
+    pair = replace(FIGURE, found="{recomputed[1]} and {recomputed[0]}")
+    assert pair.sentences(pair.show([0.25, 0.5]))[1] == "0.50 and 0.25"
 
 
-def test_the_table_prints(capsys):
+def test_every_sentence_of_the_ledger_names_its_figures():
+    for entry in ledger().values():
+        assert "{recomputed" in entry.found, entry.name
+        assert not entry.says or entry.reported is None or "{reported}" in entry.says, entry.name
+        for text in entry.sentences(entry.show(entry.recomputed)):
+            assert text[-1] in ".”" and not re.search(r"[{}]", text), entry.name
+
+
+def test_text_in_a_claim_is_escaped_as_html(capsys):
+    for entry in (
+        replace(REPRODUCED, words="<b>&"),
+        replace(REPRODUCED, says="<b>&", found="<b>&"),
+    ):
+        said, found = entry.sentences("1", as_html=True)
+        assert "<b>" not in said + found and "&lt;b&gt;&amp;" in said
+
+
+def test_the_lines_of_all_claims_are_printed_with_both_figures(capsys):
     mf_claims.main()
-    assert "0.1291" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(ledger())
+    [line] = [line for line in lines if "0.1291" in line]
+    assert line.startswith("2.1 ✗ refuted") and "0.1219" in line
 
 
 # ------------------------------------------------------------------------------------------------ the report's own text

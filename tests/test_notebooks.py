@@ -188,7 +188,8 @@ def test_numbers_in_the_text_are_the_exercises_or_the_ledgers(path):
 
 @each
 def test_links_between_the_notebooks_lead_somewhere(path):
-    for cell in nbformat.read(path, as_version=4).cells:
+    cells = nbformat.read(path, as_version=4).cells
+    for cell in (cell for cell in cells if cell.cell_type == "markdown"):
         for target in re.findall(r"\]\(([^)#:]+)\)", cell.source):
             assert (path.parent / target).is_file(), target
 
