@@ -21,7 +21,16 @@ PRINT := $(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget
 report: $(READY)  ## execute and check the notebooks, render the report, print the table of claims
 	$(PYTEST) $(NBVAL) --junitxml=$(BUILD)/times.xml notebooks
 	@$(BIN)/python -m mf_claims
-	@$(MAKE) --no-print-directory pages
+	@$(MAKE) --no-print-directory real pages
+
+# 4.1 and 5.1 on real ratings too, where they are at hand: in the folder or zip that MOVIELENS names, or from `make data`.
+REAL := $(or $(MOVIELENS),$(wildcard data/movielens/ml-latest-small.zip))
+.PHONY: real
+real: $(READY)
+	@rm -rf $(BUILD)/real
+ifneq ($(REAL),)
+	$(BIN)/python report/real.py $(BUILD)/real $(REAL)
+endif
 
 # Sphinx takes one source folder: the pages of report/, the notebooks and the account of the data, side by side.
 .PHONY: source
@@ -30,6 +39,7 @@ source:
 	@mkdir -p $(BUILD)/source
 	@cp report/*.md report/bench.txt report/completions.png notebooks/*.ipynb $(BUILD)/source
 	@cp data/README.md $(BUILD)/source/data.md
+	@cp $(BUILD)/real/*.ipynb $(BUILD)/source 2>/dev/null || true  # if there are any
 
 pages: $(READY) source  ## the report alone, from the stored outputs: HTML and, where there is Chromium, PDF
 	@rm -f $(BUILD)/report.pdf $(BUILD)/answers.pdf

@@ -156,8 +156,24 @@ def list_figures(folder):
 
 
 def list_downloads(folder):
-    names = sorted(path.name for path in folder.glob("*.ipynb"))
+    names = sorted(path.name for path in folder.glob("[1-9]*.ipynb"))
     return ", ".join(f"{{download}}`{name[:3]} <{name}>`" for name in names)
+
+
+def introduce_real_ratings(folder):
+    """What the page on real ratings says: whether this report has them, and how to get them."""
+    names = sorted(path.stem for path in folder.glob("real-*.ipynb"))
+    if not names:
+        return (
+            "This report was made without real ratings. `make data` and then `make report`, typed"
+            " in a clone of the repository, download MovieLens's ml-latest-small and add the"
+            " notebooks on ratings as executed on it."
+        )
+    text = (
+        "The notebooks on ratings, executed once more, on MovieLens's ml-latest-small instead of"
+        " simulated ratings. The text is the same, and so are all settings but the learning rate."
+    )
+    return "\n".join([text, "", "```{toctree}", ":maxdepth: 1", *names, "```"])
 
 
 def show_speed(file):
@@ -170,6 +186,7 @@ def set_substitutions(app, config):
     folder = Path(app.srcdir)
     config.myst_substitutions = list_figures(folder) | {
         "downloads": list_downloads(folder),
+        "real": introduce_real_ratings(folder),
         "speed": show_speed(folder / "bench.txt"),
         "scoreboard": show_scoreboard(folder),
         "answers": show_answers(folder),
