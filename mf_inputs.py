@@ -9,16 +9,8 @@ import numbers
 import numpy as np
 import torch
 
-__all__ = [
-    "factors",
-    "integer",
-    "mask",
-    "matrix",
-    "number",
-    "observed_entries",
-    "settings",
-    "start",
-]
+__all__ = ["factors", "integer", "mask", "matrix", "number", "observed_entries", "settings",
+           "start"]  # fmt: skip
 
 CHUNK = 32  # rows of A looked at together
 
@@ -154,7 +146,7 @@ def _tensor(name, X, sparse=False):
     if X.layout not in (torch.strided, *([torch.sparse_coo, torch.sparse_csr] if sparse else [])):
         needs = "dense, sparse COO or sparse CSR" if sparse else f"dense: pass {name}.to_dense()"
         raise ValueError(f"{name} has layout {X.layout}; it needs to be {needs}")
-    return X.detach()
+    return X.detach().resolve_neg()  # NumPy knows no view that only notes a change of sign
 
 
 def _coalesced(A):

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -142,9 +144,31 @@ def test_text_in_a_claim_is_escaped_as_html():
     )
 
 
-def test_the_table_prints(capsys):
+def test_the_table_prints_in_columns_and_cuts_what_is_long(capsys, monkeypatch):
     mf_claims.main()
     assert "0.1291" in capsys.readouterr().out
+    titles = ["section", "statement", "reported", "recomputed", "verdict"]
+    rows = [
+        dict.fromkeys(titles, "x" * 40),
+        dict.fromkeys(titles, "y" * 41),
+        dict.fromkeys(titles, "z"),
+    ]
+    monkeypatch.setattr(mf_claims, "scoreboard", lambda: rows)
+    mf_claims.main()
+    shown = [titles, ["x" * 40] * 5, ["y" * 37 + "..."] * 5, ["z"] * 5]
+    expected = [" ".join(f"{text:40}" for text in line).rstrip() for line in shown]
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == expected
+
+
+def test_on_a_broken_ledger_the_command_says_so_in_one_line(tmp_path):
+    shutil.copy(mf_claims.__file__, tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/claims.toml").write_text("[a")
+    run = subprocess.run(
+        [sys.executable, "mf_claims.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert run.returncode == 1 and run.stdout == ""
+    assert re.fullmatch(r"mf_claims: .*claims.toml is not valid TOML: .*\n", run.stderr)
 
 
 # ------------------------------------------------------------------------------------------------ the report's own text
