@@ -147,6 +147,10 @@ unchecked = dict(check_invariants=False)
             "A is a malformed",
         ),
         (
+            lambda: torch.sparse_csr_tensor([0, 1, 4, 0], [], [], (3, 3), **unchecked),
+            "A is a malformed sparse tensor: the row pointers fall",
+        ),
+        (
             lambda: torch.sparse_csr_tensor(
                 [0, 6, 0, 6, 6], [0] * 6, [1.0] * 6, (4, 4), **unchecked
             ),
