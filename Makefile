@@ -15,7 +15,7 @@ CHROMIUM := $(firstword $(foreach name,$(BROWSERS),$(shell command -v $(name) 2>
 PRINT := $(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget=15000 --no-pdf-header-footer \
 	--generate-pdf-document-outline
 
-.PHONY: report pages links test lint lab data bench refresh clean
+.PHONY: report pages links test fuzz mutants lint lab data bench refresh clean
 .DELETE_ON_ERROR:
 
 report: $(READY)  ## execute and check the notebooks, render the report, print the table of claims
@@ -59,6 +59,14 @@ links: $(READY) source  ## list and check the links that lead outside (needs the
 
 test: $(READY) lint  ## every check: the modules, the notebooks' stored outputs, other parameters
 	$(PYTEST) $(NBVAL) notebooks/4.1* tests notebooks  # the longest first
+
+FUZZ := 20
+fuzz: $(READY)  ## the properties on FUZZ times as many random examples: make fuzz FUZZ=500
+	FUZZ=$(FUZZ) $(PYTEST) -m hypothesis --timeout=0 --hypothesis-show-statistics tests | tee $(BUILD)/fuzz.txt | \
+		grep -E "^tests|passing examples|failed|passed"
+
+mutants: $(READY)  ## change the modules in small ways, one at a time: which changes does no test see?
+	$(BIN)/python tools/mutants.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

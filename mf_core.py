@@ -121,13 +121,14 @@ def truncated_svd(A: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
 
     Returns U (m, rank), S (rank,), descending, and Vh (rank, n). No matrix of this rank comes
     closer to A in the Frobenius norm than U @ diag(S) @ Vh (Eckart & Young 1936).
-    Raises TypeError or ValueError for a bad argument, and for NaN or infinity in A.
+    Raises TypeError or ValueError for a bad argument, and for NaN or infinity in A, and
+    FloatingPointError where singular values are beyond its dtype's range.
     """
     A = matrix(A)
     mask(torch.ones(A.shape), A)
     if integer("rank", rank, at_least=1) > min(A.shape):
         raise ValueError(f"rank is {rank}; A of {tuple(A.shape)} has rank {min(A.shape)} at most")
-    U, S, Vh = torch.linalg.svd(A, full_matrices=False)
+    U, S, Vh = _finite("singular values", *torch.linalg.svd(A, full_matrices=False))
     return U[:, :rank].clone(), S[:rank].clone(), Vh[:rank].clone()
 
 
@@ -136,13 +137,15 @@ def reconstruction_loss(A: Tensor, U: Tensor, V: Tensor, M: Tensor | None = None
 
     A is (m, n), U (m, rank), V (n, rank) and M (m, n), of booleans or of 0 and 1; of a sparse A the
     stored entries count. Returns a tensor without dimensions in A's dtype; errors and sum are taken
-    in float64. Raises as `sgd_factorize_masked` does for a bad argument.
+    in float64. Raises as `sgd_factorize_masked` does for a bad argument, and FloatingPointError for
+    a loss beyond the range of A's dtype.
     """
     A = matrix(A, sparse=True)
     U, V = factors(U, V, A)
     M = torch.ones(A.shape, dtype=torch.bool) if M is None and not A.is_sparse else M
     entries = observed_entries(A, mask(M, A))
-    return torch.tensor(_squared_error(*entries, U.numpy(), V.numpy()), dtype=A.dtype)
+    loss = _squared_error(*entries, U.numpy(), V.numpy())
+    return _finite("a loss", torch.tensor(loss, dtype=A.dtype))[0]
 
 
 def damped_means(A: Tensor, M: Tensor | None, damping: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,7 +156,7 @@ def damped_means(A: Tensor, M: Tensor | None, damping: float) -> tuple[Tensor, T
     (Koren 2010). It is the same whichever way round the table lies.
 
     Returns mu (no dimensions), row (m,) and col (n,) in A's dtype; a level is 0 where nothing is
-    observed. Raises as `sgd_factorize_masked` does.
+    observed. Raises as `reconstruction_loss` does.
     """
     A = matrix(A, sparse=True)
     rows, cols, values = observed_entries(A, mask(M, A))
@@ -171,7 +174,13 @@ def damped_means(A: Tensor, M: Tensor | None, damping: float) -> tuple[Tensor, T
             new = (total - step * count[this]) / weight
             mu, change = mu + step, max(change, np.abs(new - levels[this]).max())
             levels[this] = new
-    return tuple(torch.tensor(x, dtype=A.dtype) for x in (mu, *levels))
+    return _finite("means", *(torch.tensor(x, dtype=A.dtype) for x in (mu, *levels)))
+
+
+def _finite(what, *found):
+    if not all(X.isfinite().all() for X in found):
+        raise FloatingPointError(f"{what} beyond {found[0].dtype}'s range: pass smaller numbers")
+    return found
 
 
 # ------------------------------------------------------------------------------- the algorithms

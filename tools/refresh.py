@@ -12,10 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-import nbformat
 import yaml
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -25,16 +22,25 @@ AT_ONCE = 2  # notebooks
 
 async def refresh(path, turn):
     """Execute the notebook, normalise it, and replace the file; left as it was if a cell fails."""
+    import nbformat  # here, with what takes seconds, so that Ctrl-C then is caught as well
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+
     async with turn:
         notebook = nbformat.read(path, as_version=4)
-        resources = {"metadata": {"path": str(NOTEBOOKS)}}
-        client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources)
+        options = {"resources": {"metadata": {"path": str(NOTEBOOKS)}}}
+        options["extra_arguments"] = ["--log-level=CRITICAL"]  # a kernel that is ended complains
+        client = NotebookClient(notebook, timeout=600, kernel_name="python3", **options)
         try:
             await client.async_execute()
         except CellExecutionError as error:
             raise SystemExit(
                 f"{path.name} is left as it was; a cell fails: {error.ename}: {error.evalue}"
             ) from None
+        except DeadKernelError:
+            if asyncio.current_task().cancelling():  # nbclient takes Ctrl-C for this
+                raise asyncio.CancelledError from None
+            raise
         normalise(notebook)
         write(path, nbformat.writes(notebook).encode() + b"\n")
         print("refreshed", path.name, flush=True)
@@ -42,6 +48,8 @@ async def refresh(path, turn):
 
 async def refresh_all(paths):
     turn = asyncio.Semaphore(AT_ONCE)
+    # nbclient would catch Ctrl-C, end one kernel and go on to a long traceback; asyncio ends all.
+    asyncio.get_running_loop().add_signal_handler = lambda *_: None
     await asyncio.gather(*(refresh(path, turn) for path in paths))
 
 
@@ -81,6 +89,8 @@ def join_streams(cell):
 
 def pictures(path):
     """The notebook's figures, as PNG, in order."""
+    import nbformat
+
     for cell in nbformat.read(path, as_version=4).cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
