@@ -28,7 +28,7 @@ report: $(READY)  ## execute and check the notebooks, render the report, print t
 source:
 	@rm -rf $(BUILD)/source
 	@mkdir -p $(BUILD)/source
-	@cp report/*.md report/completions.png notebooks/*.ipynb $(BUILD)/source
+	@cp report/*.md notebooks/*.ipynb $(BUILD)/source
 	@cp data/README.md $(BUILD)/source/data.md
 
 pages: $(READY) source  ## the report alone, from the stored outputs: HTML and, where there is Chromium, PDF

@@ -84,8 +84,10 @@ window.mf ??= (() => {
 
   // ------------------------------------------------------------------------------------------------ the live figures
   // Each kind takes what `live` hands it, and returns a function that draws for these settings and says what it drew.
+  const product = ({ U, V }) => U.map(u => V.map(v => u.reduce((sum, x, k) => sum + x * v[k], 0)));
+  const count = epochs => `${epochs.toLocaleString("en")} epoch${epochs === 1 ? "" : "s"}`;
   const kinds = {
-    // Captions and points that Python computed, frame by frame.
+    // Captions, and points that Python computed, frame by frame.
     frames: ({ move, frames, captions }) => ({ frame }) => {
       for (const name in frames) move(name, frames[name][frame]);
       return captions[frame];
@@ -94,20 +96,16 @@ window.mf ??= (() => {
     // The loss by epoch, and the rows of the factors in the plane.
     learning: ({ move, A, floors }) => ({ lr, rank, epochs, seed }) => {
       const curve = [], floor = floors[rank - 1];
-      const draw = (U, V) => {
-        move("curve", curve);
-        move("floor", [[1, floor], [1e9, floor]]);
-        move("U", U.map(([x, y = 0]) => [x, y]));
-        move("V", V.map(([x, y = 0]) => [x, y]));
-      };
       const callback = (epoch, U, V) => { curve.push([epoch, loss(A, U, V)]); };
+      const draw = (U, V) => ["U", "V"].forEach((name, k) => move(name, [U, V][k].map(([x, y = 0]) => [x, y])));
+      draw([], []);
+      move("floor", [[1, floor], [1e9, floor]]);
       try {
         const run = sgd({ A, rank, num_epochs: epochs, lr, seed, callback });
         draw(run.U, run.V);
         return `Loss ${run.loss.toFixed(4)} after ${count(epochs)}; the floor at rank ${rank} is ${floor.toFixed(4)}.`;
-      } catch (error) {
-        draw([], []);
-        return `Stopped: ${error.message}.`;
+      } finally {
+        move("curve", curve);
       }
     },
 
@@ -116,17 +114,17 @@ window.mf ??= (() => {
       const [button, counted] = form.querySelectorAll(".run, .counted");
       let newest;
       button.onclick = () => {
-        const losses = [], { epochs } = settings(), mine = newest = {};
+        const losses = [], { epochs } = settings(), own = newest = {};
         const slice = () => {
-          if (mine !== newest) return;
+          if (own !== newest) return;
           for (const until = performance.now() + 8; losses.length < 1000 && performance.now() < until;) {
             losses.push(sgd({ A, rank: 2, num_epochs: epochs, seed: losses.length }).loss);
           }
           const right = losses.filter(x => Math.round(x * 1e4) === Math.round(reported * 1e4)).length;
-          const share = (100 * right / losses.length).toFixed(1);
-          move("share", [...losses].sort((x, y) => x - y).map((x, k) => [x - floor, (k + 1) / losses.length]));
+          const sorted = Float32Array.from(losses).sort(), share = (100 * right / losses.length).toFixed(1);
+          move("share", Array.from(sorted, (x, k) => [x - floor, (k + 1) / losses.length]));
           counted.ariaLive = losses.length < 1000 ? "off" : "polite";
-          counted.textContent = `${losses.length.toLocaleString("en")} seeds run here, ${count(epochs)} each: ` +
+          counted.textContent = `${losses.length.toLocaleString("en")} seeds, ${count(epochs)} each: ` +
             `${right} print ${reported}, which is ${share}%.`;
           if (losses.length < 1000) requestAnimationFrame(slice);
         };
@@ -141,14 +139,14 @@ window.mf ??= (() => {
       };
     },
 
-    // A photograph from the first columns of its factors, whole numbers of 16 bits with a scale for each column.
+    // A photograph from the first columns of its factors, which are whole numbers of 16 bits times a scale.
     photo: ({ move, figure, shape: [m, n], S, U, V }) => {
       const numbers = text => new Int16Array(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer);
-      const [u, v] = [numbers(U), numbers(V)];
-      const picture = figure.querySelector(".photo"), canvas = document.createElement("canvas");
-      Object.assign(canvas, { width: n, height: m }).style = picture.getAttribute("style");
-      picture.replaceWith(canvas);
-      const context = canvas.getContext("2d"), image = context.createImageData(n, m), P = new Float32Array(m * n);
+      const u = numbers(U), v = numbers(V), P = new Float32Array(m * n);
+      const still = figure.querySelector(".photo"), canvas = document.createElement("canvas");
+      Object.assign(canvas, { width: n, height: m }).style = still.getAttribute("style");
+      still.replaceWith(canvas);
+      const context = canvas.getContext("2d"), image = context.createImageData(n, m);
       return ({ rank }) => {
         P.fill(0);
         for (let k = 0; k < rank; k++) {
@@ -157,77 +155,69 @@ window.mf ??= (() => {
             for (let j = 0; j < n; j++) P[i * n + j] += x * v[k * n + j];
           }
         }
-        P.forEach((x, p) => image.data.set([255 * x, 255 * x, 255 * x, 255], 4 * p));
+        for (let p = 0; p < 4 * m * n; p++) image.data[p] = p % 4 === 3 ? 255 : 255 * P[p >> 2];
         context.putImageData(image, 0, 0);
         const left = S.slice(rank).reduce((sum, { value }) => sum + value ** 2, 0);
-        const share = Math.round(100 * rank * (m + n + 1) / (m * n));
         move("rank", [[rank, left]]);
-        return `Rank ${rank}: loss ${left.toFixed(2)}, ${share}% of the numbers.`;
+        return `Rank ${rank}: loss ${left.toFixed(2)}, ${Math.round(100 * rank * (m + n + 1) / (m * n))}% of the numbers.`;
       };
     },
 
-    // A matrix with hidden entries, and the pair [1, 0], [2, 1] on its way to the curve of exact completions.
-    completion: ({ move, fill, figure, A, M }) => settings => {
-      const given = A.map((row, i) => row.map((x, j) => settings[`a${i}${j}`] ?? x));
-      const seen = M.map((row, i) => row.map((x, j) => settings[`m${i}${j}`] ?? x));
-      const { seed, epochs, lr = 0.01 } = settings, way = [], pairs = [[1, 0], [2, 1]];
-      const [[a, b, c], [x, d, e], [f, y, g]] = given, entries = seen.flat();
-      const exercise = entries.every((s, p) => Boolean(s) !== [3, 7].includes(p));
-      const callback = (_, U, V) => {
-        if (exercise) way.push(pairs.map(([i, j]) => U[i].reduce((sum, u, k) => sum + u * V[j][k], 0)));
-      };
-      figure.querySelector(".drawing").style.opacity = exercise ? 1 : 0.2;
-      if (!given.flat().every(Number.isFinite)) return "One of the nine fields holds no number.";
-      if (!entries.some(Boolean)) return "All entries are hidden: nothing is left to fit.";
-      try {
-        const run = sgd({ A: given, M: seen, rank: 2, num_epochs: epochs, lr, seed, callback }), P = product(run);
-        const hidden = loss(given, run.U, run.V, seen.map(row => row.map(s => !s)));
-        const curve = Array.from({ length: 481 }, (_, k) => -0.4 + k / 120).map(x =>
-          [x, (c * x - a * e) * (c * x - c / 120 - a * e) <= 0 ? NaN : (b * g * x - a * d * g - b * e * f + c * d * f) / (c * x - a * e)]);
-        fill("completed", P, 4);
-        move("curve", curve);
-        move("way", way);
-        move("end", [[P[1][0], P[2][1]]]);
-        move("true", [[x, y]]);
-        return `Seed ${seed} after ${count(epochs)}: ` +
-          (exercise ? `x = ${P[1][0].toFixed(4)}, y = ${P[2][1].toFixed(4)}; ` : "") +
-          `squared error ${run.loss.toFixed(4)} on the observed entries, ${hidden.toFixed(4)} on the hidden ones.`;
-      } catch (error) {
-        return `Stopped: ${error.message}.`;
-      }
+    // A matrix with hidden entries; where these are [1, 0] and [2, 1], also their way to the curve of exact completions.
+    completion: ({ move, fill, drawing, A, M }) => settings => {
+      const [given, seen] = [["a", A], ["m", M]].map(([letter, X]) =>
+        X.map((row, i) => row.map((x, j) => settings[letter + i + j] ?? x)));
+      const exercise = String(seen.flat()) === "1,1,1,0,1,1,1,0,1";
+      drawing.style.opacity = exercise ? 1 : 0.2;
+      if (!given.flat().every(Number.isFinite)) throw Error("one of the nine fields holds no number");
+      if (!seen.flat().some(Boolean)) throw Error("all entries are hidden, and nothing is left to fit");
+      const { seed, epochs, lr } = settings, [[a, b, c], [x, d, e], [f, y, g]] = given, way = [];
+      const dot = (u, v) => u[0] * v[0] + u[1] * v[1];
+      const callback = (epoch, U, V) => { way.push([dot(U[1], V[0]), dot(U[2], V[1])]); };
+      const run = sgd({ A: given, M: seen, rank: 2, num_epochs: epochs, lr, seed, callback }), P = product(run);
+      const hidden = loss(given, run.U, run.V, seen.map(row => row.map(s => !s)));
+      const end = [P[1][0], P[2][1]], slope = x => c * x - a * e, step = 1 / 120;
+      const exact = x => slope(x) * slope(x - step) > 0 ? (b * g * x - a * d * g - b * e * f + c * d * f) / slope(x) : NaN;
+      fill("completed", P, Infinity);
+      move("curve", Array.from({ length: 481 }, (_, k) => [step * k - 0.4, exact(step * k - 0.4)]));
+      move("way", way);
+      move("end", [end]);
+      move("true", [[x, y]]);
+      return `Seed ${seed} after ${count(epochs)}: ` + (exercise ? `x = ${end[0].toFixed(4)}, y = ${end[1].toFixed(4)}; ` : "") +
+        `squared error ${run.loss.toFixed(4)} on the observed entries, ${hidden.toFixed(4)} on the hidden ones.`;
     },
   };
-
-  const product = ({ U, V }) => U.map(u => V.map(v => u.reduce((sum, x, k) => sum + x * v[k], 0)));
-  const count = epochs => `${epochs.toLocaleString("en")} epoch${epochs === 1 ? "" : "s"}`;
 
   // Bring a figure that moving.py wrote to life; config holds where its layers lie, and what its kind needs.
   function live(figure, kind, config) {
     const [drawing, form, said] = [".drawing", "form", ".said"].map(part => figure.querySelector(part));
-    const controls = [...form.elements].filter(c => c.name), play = form.querySelector(".play");
-    const number = figure === document.querySelector(".live") ? "" : [...document.querySelectorAll(".live")].indexOf(figure) + 1 + ".";
-    const value = c => c.type === "checkbox" ? c.checked : c.dataset.log ? Number((10 ** c.value).toPrecision(2)) : c.valueAsNumber;
-    const settings = () => Object.fromEntries(controls.map(c => [c.name, value(c)]));
+    const controls = [...form.elements].filter(c => c.name), value = c =>
+      c.type === "checkbox" ? Number(c.checked) : c.dataset.log ? Number((10 ** c.value).toPrecision(2)) : c.valueAsNumber;
+    const settings = () => Object.fromEntries(controls.map(c => [c.name, value(c)])), first = settings();
     const along = ([low, high, log], x) => ((log ? Math.log10(Math.max(x, 1e-30)) : x) - low) / (high - low);
     const move = (name, points) => {
       const { box: [x, y, w, h], across, up, dots } = config.layers[name];
       let path = "", pen = "M";
       for (const point of points) {
-        const at = [x + w * along(across, point[0]), y + h - h * along(up, point[1])];
+        const at = [x + w * along(across, point[0]), y + h - h * along(up, point[1])], gap = at.some(Number.isNaN);
         const [left, top] = at.map(z => Math.min(Math.max(z, -1e4), 1e4).toFixed(1));
-        path += at.some(Number.isNaN) ? "" : `${pen}${left} ${top}${dots ? "h.01" : ""}`;
-        pen = dots || at.some(Number.isNaN) ? "M" : "L";
+        if (!gap) path += `${pen}${left} ${top}${dots ? "h.01" : ""}`;
+        pen = dots || gap ? "M" : "L";
       }
       drawing.querySelector(`[data-name="${name}"]`).setAttribute("d", path);
     };
     const fill = (name, X, limit) => figure.querySelectorAll(`.${name}`).forEach((cell, p) => {
       const x = X.flat()[p], strength = Math.min(Math.abs(x) / limit, 1) / 2;
-      cell.textContent = x.toFixed(2);
+      cell.textContent = x.toFixed(4);
       cell.style.background = x < 0 ? `rgb(213 94 0 / ${strength})` : `rgb(0 114 178 / ${strength})`;
     });
-    const draw = kinds[kind]({ ...config, figure, form, settings, move, fill });
+    const draw = kinds[kind]({ ...config, figure, drawing, form, settings, move, fill });
     const show = () => {
-      said.textContent = draw(settings());
+      try {
+        said.textContent = draw(settings());
+      } catch (error) {
+        said.textContent = `Stopped: ${error.message}.`;
+      }
       drawing.ariaLabel = `${config.alt} ${said.textContent}`;
       for (const c of controls.filter(c => c.type === "range")) {
         c.nextElementSibling.textContent = value(c).toLocaleString("en", { maximumSignificantDigits: 6 });
@@ -235,64 +225,50 @@ window.mf ??= (() => {
       }
     };
 
-    // Play moves one slider to its end, at first slowly; or by a tenth at a time for those who prefer no motion.
-    const slider = controls.find(c => c.name === config.play), still = matchMedia("(prefers-reduced-motion: reduce)");
+    // Play moves one slider to its end, slowly at first; by a tenth at a press for those who prefer no motion.
+    const play = form.querySelector(".play"), slider = controls.find(c => c.name === config.play);
+    const [low, high] = [Number(slider.min), Number(slider.max)], { ease = 3, seconds = 4 } = config;
     let timer = null;
     const stop = () => {
-      cancelAnimationFrame(timer);
-      timer = null;
-      play.textContent = "Play";
-      said.ariaLive = "polite";
+      timer = cancelAnimationFrame(timer);
+      [play.textContent, said.ariaLive] = ["Play", "polite"];
     };
     play.onclick = () => {
       if (timer) return stop();
-      const [low, high] = [Number(slider.min), Number(slider.max)], { ease = 3, seconds = 4 } = config;
+      const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
       if ([slider.max, slider.defaultValue].includes(slider.value)) slider.value = low;
-      else if (still.matches) slider.value = Math.ceil(slider.valueAsNumber + (high - low) / 10);
-      show();
-      if (still.matches) return save();
-      play.textContent = "Pause";
-      said.ariaLive = "off";
-      const done = ((slider.value - low) / (high - low)) ** (1 / ease);
-      let began;
-      const next = now => {
-        began ??= now - 1000 * seconds * done;
-        slider.value = low + (high - low) * Math.min((now - began) / 1000 / seconds, 1) ** ease;
+      else if (still) slider.value = Math.ceil(slider.valueAsNumber + (high - low) / 10);
+      if (still) return show(), save();
+      [play.textContent, said.ariaLive] = ["Pause", "off"];
+      const began = performance.now() - 1000 * seconds * ((slider.value - low) / (high - low)) ** (1 / ease);
+      const next = () => {
+        slider.value = low + (high - low) * Math.min((performance.now() - began) / 1000 / seconds, 1) ** ease;
         show();
         timer = requestAnimationFrame(next);
-        if (slider.value === slider.max) { stop(); save(); }
+        if (slider.value === slider.max) stop(), save();
       };
-      timer = requestAnimationFrame(next);
+      next();
     };
 
-    // The address keeps what differs from the first state, so that a link leads to it; a figure further down says which.
-    const inReport = !figure.closest(".jp-OutputArea");
+    // In the report the address keeps what differs from the first state; of a page's second figure as 2.seed=7.
+    const place = document.querySelectorAll(".live").length, key = c => place > 1 ? `${place}.${c.name}` : c.name;
     const address = () => new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
-    const read = () => {
-      let given = false;
-      for (const c of controls) {
-        const text = address().get(number + c.name);
-        if (text === null) continue;
-        given = true;
-        if (c.type === "checkbox") c.checked = text === "1"; else c.value = c.dataset.log ? Math.log10(text) : text;
-      }
-      return given;
-    };
-    const save = () => {
+    const read = () => controls.filter(c => address().has(key(c))).map(c => {
+      const text = address().get(key(c));
+      if (c.type === "checkbox") c.checked = text === "1"; else c.value = c.dataset.log ? Math.log10(text) : text;
+    }).length;
+    const inReport = !figure.closest(".jp-OutputArea"), save = () => {
       const now = address();
-      for (const c of controls) {
-        const first = c.type === "checkbox" ? c.checked === c.defaultChecked : c.value === c.defaultValue;
-        if (first) now.delete(number + c.name); else now.set(number + c.name, Number(value(c)));
-      }
+      for (const c of controls) value(c) === first[c.name] ? now.delete(key(c)) : now.set(key(c), value(c));
       if (inReport) history.replaceState(null, "", String(now) ? `#${now}` : location.pathname + location.search);
     };
+    if (inReport) addEventListener("hashchange", () => { if (read()) show(); });
+    if (inReport && read()) addEventListener("load", () => figure.scrollIntoView());
     form.oninput = () => { stop(); show(); };
     form.onchange = save;
     form.onsubmit = () => false;
     form.onreset = () => setTimeout(() => { stop(); show(); save(); });
-    if (inReport) addEventListener("hashchange", () => { if (read()) show(); });
     form.hidden = false;
-    if (inReport && read()) figure.scrollIntoView();
     show();
   }
 

@@ -97,7 +97,11 @@ def live(kind, figs, moving, controls, *, alt, said, caption="", parts="", **con
                 drawing = drawing.replace("</svg>", element + "</svg>")
         drawings.append(drawing)
         plt.close(fig)
-    config = json.dumps({"layers": layers, **config}, separators=(",", ":"))
+    config = {"layers": layers, **config}
+    config = [
+        f'"{name}": {json.dumps(value, separators=(",", ":"))}'
+        for name, value in config.items()
+    ]
     page = LIVE.format(
         kind=kind,
         drawings="\n".join(drawings),
@@ -107,7 +111,7 @@ def live(kind, figs, moving, controls, *, alt, said, caption="", parts="", **con
         said=html.escape(said),
         caption=f"<figcaption>{html.escape(caption)}</figcaption>" if caption else "",
         script=Path(__file__).with_name("live.js").read_text(encoding="utf-8"),
-        config=config.replace("</", "<\\/"),
+        config=",\n".join(config).replace("</", "<\\/"),
     )
     display({"text/html": page, "text/plain": f"{alt} {said}"}, raw=True)
 
@@ -150,7 +154,7 @@ def slider(name, value, low, high, step=1, *, label=None, log=False):
     )
 
 
-def table(name, X, caption, cell='<td class="{name}">{0:.2f}</td>'):
+def table(name, X, caption, cell='<td class="{name}">{0:.4f}</td>'):
     """A matrix as an HTML table for `live`, with the numbers of its rows and columns from 0."""
     head = "".join(f'<th scope="col">{j}</th>' for j in range(len(X[0])))
     rows = "".join(
@@ -165,8 +169,8 @@ def table(name, X, caption, cell='<td class="{name}">{0:.2f}</td>'):
 def button(name, said):
     """A button for `live` to run many seeds, and what live.js says when they have run."""
     return (
-        f'<button type="button" class="run">{name}</button>'
-        f'<output class="counted">{said}</output>'
+        f'<div><button type="button" class="run">{name}</button>'
+        f'<output class="counted">{said}</output></div>'
     )
 
 
@@ -251,18 +255,21 @@ LIVE = """<figure class="live" style="margin: 0; padding: 6px; border-radius: 6p
 <style>
 .live .drawing {{ display: flex; flex-wrap: wrap; }}
 .live form:not([hidden]) {{ display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: center; margin: 6px 0; }}
-.live label {{ display: flex; align-items: center; gap: 6px; min-height: 24px; }}
-.live label span {{ min-width: 3.2em; font-variant-numeric: tabular-nums; }}
-.live input[type="range"] {{ width: 130px; margin: 0; }}
+.live label {{ display: flex; align-items: center; gap: 6px; min-height: 24px; margin: 0; }}
+.live form > label {{ flex: 1 1 220px; max-width: 340px; }}
+.live form > label span {{ min-width: 3.2em; }}
+.live input[type="range"] {{ flex: 1; min-width: 0; height: 24px; margin: 0; }}
 .live input[type="number"] {{ width: 5.5em; font: inherit; }}
+.live input[type="checkbox"] {{ width: 24px; height: 24px; margin: 0; }}
 .live td:has(:checked) {{ background: #e6f4ef; }}
 .live td:has([type="checkbox"]:not(:checked)) {{ background: #f7e3ef; }}
-.live input[type="checkbox"] {{ width: 24px; height: 24px; margin: 0; }}
-.live button {{ min-height: 28px; min-width: 5em; }}
-.live output {{ display: block; font-variant-numeric: tabular-nums; }}
-.live table {{ border-collapse: collapse; margin: 0 18px 6px 0; color: black; font-variant-numeric: tabular-nums; display: inline-table; width: auto; }}
+.live button {{ min-height: 28px; min-width: 5em; margin-right: 6px; }}
+.live :is(output, form, table) {{ color: black; font-variant-numeric: tabular-nums; }}
+.live output {{ display: block; }}
+.live .said {{ font-weight: bold; }}
+.live table {{ display: inline-table; width: auto; margin: 0 18px 6px 0; border-collapse: collapse; }}
 .live table caption {{ caption-side: top; color: black; padding: 0; }}
-.live table :is(td, th) {{ padding: 3px 8px; text-align: right; background: white; color: black; border: 0; }}
+.live table :is(td, th) {{ padding: 3px 8px; text-align: right; color: black; border: 0; }}
 @media print {{ .live form {{ display: none !important; }} }}
 </style>
 <div class="drawing" role="img" aria-label="{alt}">
@@ -271,13 +278,13 @@ LIVE = """<figure class="live" style="margin: 0; padding: 6px; border-radius: 6p
 {parts}
 <form hidden data-lm-suppress-shortcuts="true">
 {controls}
-<button type="button" class="play">Play</button><button type="reset">Reset</button>
+<div><button type="button" class="play">Play</button><button type="reset">Reset</button></div>
 </form>
 <output class="said">{said}</output>
 {caption}
 <script>
 {script}
-mf.live(document.currentScript.parentElement, "{kind}",
+mf.live(document.currentScript.parentElement, "{kind}", {{
 {config}
-);
+}});
 </script></figure>"""

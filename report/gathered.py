@@ -1,7 +1,7 @@
-"""What the report gathers from the notebooks: the table of claims, the answers, execution times.
+"""What the report gathers from the notebooks: the table of claims, the answers, a live figure, execution times.
 
-Each becomes a substitution that a page names: {{ scoreboard }}, {{ answers }} or {{ times }}. The
-HTML is in templates/.
+Each becomes a substitution that a page names: {{ scoreboard }}, {{ answers }}, {{ completions }} or
+{{ times }}. The HTML is in templates/.
 """
 
 import json
@@ -75,6 +75,16 @@ def show_answers(folder):
     return fill_template("answers.html", sections=sections, number_of_claims=len(claims))
 
 
+def show_completions(folder):
+    """Section 3.1's first live figure, for the first page; the names in it differ from those in the section."""
+    [notebook] = folder.glob("3.1-*.ipynb")
+    outputs = [output for cell in read_cells(notebook) for output in cell.get("outputs", [])]
+    pages = ["".join(output.get("data", {}).get("text/html", "")) for output in outputs]
+    figure = next(page for page in pages if page.startswith('<figure class="live"'))
+    figure = re.sub(r'(id="|href="#|url\(#)', r"\g<1>cover-", figure)
+    return f"```{{raw}} html\n{figure}\n```"
+
+
 def read_times(file):
     """The day of the execution, and (notebook, index of the code cell, seconds) for each cell."""
     tree = ElementTree.parse(file)
@@ -130,6 +140,7 @@ def set_substitutions(app, config):
     config.myst_substitutions = {
         "scoreboard": show_scoreboard(folder),
         "answers": show_answers(folder),
+        "completions": show_completions(folder),
         "times": show_times(folder.parent / "times.xml", folder),
     }
 
