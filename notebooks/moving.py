@@ -90,12 +90,12 @@ def live(kind, figs, moving, controls, *, alt, said, caption="", parts="", **con
             drawings.append(fig)
             continue
         fig.set_dpi(72)  # the unit of an SVG
-        drawing = _svg(fig)
+        drawing = [_svg(fig)]
         for name, artist in moving.items():
             if artist.figure is fig:
                 layers[name], element = _layer(name, artist)
-                drawing = drawing.replace("</svg>", element + "</svg>")
-        drawings.append(drawing)
+                drawing.append(element)
+        drawings.append("".join(drawing) + "</svg>")
         plt.close(fig)
     config = {"layers": layers, **config}
     config = [
@@ -169,7 +169,7 @@ def table(name, X, caption, cell='<td class="{name}">{0:.4f}</td>'):
 def button(name, said):
     """A button for `live` to run many seeds, and what live.js says when they have run."""
     return (
-        f'<div><button type="button" class="run">{name}</button>'
+        f'<div class="row"><button type="button" class="run">{name}</button>'
         f'<output class="counted">{said}</output></div>'
     )
 
@@ -183,7 +183,8 @@ def fields(A, M):
     )
     pairs = zip(A, M, strict=True)
     X = [[(x, " checked" * m) for x, m in zip(*pair, strict=True)] for pair in pairs]
-    return table("completed", X, "A (ticked: observed), and U V<sup>T</sup>", cell)
+    head = "A (ticked: observed), and U V<sup>T</sup>"
+    return f'<div class="row">{table("completed", X, head, cell)}</div>'
 
 
 def picture(X):
@@ -214,7 +215,7 @@ def packed(U, S, Vh):
 
 
 def _svg(fig):
-    """The figure as SVG, the same each time, and with nothing in it that would reach out into the page."""
+    """The figure as SVG but for its end, the same each time, and with nothing in it that would reach out into the page."""
     out = io.StringIO()
     with plt.rc_context({"svg.hashsalt": "live"}):
         fig.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
@@ -227,6 +228,7 @@ def _svg(fig):
     ]  # names of glyphs, apart from other figures' on the page
     drawing = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{own}-", drawing)
     size = f'style="flex: 1 1 {fig.get_figwidth() * 90:.0f}px; max-width: {fig.get_figwidth() * 100:.0f}px"'
+    drawing = drawing.strip().removesuffix("</svg>")
     return f'<svg viewBox="0 0 {fig.bbox.width:g} {fig.bbox.height:g}" {size}>{drawing}'
 
 
@@ -257,6 +259,7 @@ LIVE = """<figure class="live" style="margin: 0; padding: 6px; border-radius: 6p
 .live form:not([hidden]) {{ display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: center; margin: 6px 0; }}
 .live label {{ display: flex; align-items: center; gap: 6px; min-height: 24px; margin: 0; }}
 .live form > label {{ flex: 1 1 220px; max-width: 340px; }}
+.live .row {{ flex: 1 1 100%; }}
 .live form > label span {{ min-width: 3.2em; }}
 .live input[type="range"] {{ flex: 1; min-width: 0; height: 24px; margin: 0; }}
 .live input[type="number"] {{ width: 5.5em; font: inherit; }}
@@ -267,7 +270,8 @@ LIVE = """<figure class="live" style="margin: 0; padding: 6px; border-radius: 6p
 .live :is(output, form, table) {{ color: black; font-variant-numeric: tabular-nums; }}
 .live output {{ display: block; }}
 .live .said {{ font-weight: bold; }}
-.live table {{ display: inline-table; width: auto; margin: 0 18px 6px 0; border-collapse: collapse; }}
+.live figcaption {{ text-align: left; margin-top: 4px; }}
+.live table {{ display: inline-table !important; width: auto; margin: 0 18px 6px 0; border-collapse: collapse; }}
 .live table caption {{ caption-side: top; color: black; padding: 0; }}
 .live table :is(td, th) {{ padding: 3px 8px; text-align: right; color: black; border: 0; }}
 @media print {{ .live form {{ display: none !important; }} }}
