@@ -33,24 +33,26 @@ window.mf ??= (() => {
     const m = A.length, n = A[0].length, start = rand(seed, (m + n) * rank);
     const rows = (first, count) =>
       Array.from({ length: count }, (_, i) => start.slice((first + i) * rank, (first + i + 1) * rank));
-    const U = rows(0, m), V = rows(m, n);
+    const U = rows(0, m), V = rows(m, n), factors = [...U, ...V];
     let epoch = 0;
     lr = f(lr);
     while (epoch < num_epochs) {
       for (let i = 0; i < m; i++) {
         for (let j = 0; j < n; j++) {
           if (M && !M[i][j]) continue;
+          const u = U[i], v = V[j];
           let dot = 0;
-          for (let k = 0; k < rank; k++) dot = f(dot + f(U[i][k] * V[j][k]));
-          const e = f(A[i][j] - dot);
-          const step = f(lr * e);
+          for (let k = 0; k < rank; k++) dot = f(dot + f(u[k] * v[k]));
+          const e = f(A[i][j] - dot), step = f(lr * e);
           for (let k = 0; k < rank; k++) {
-            U[i][k] += f(step * V[j][k]); // the sums are rounded when they are stored as float32
-            V[j][k] += f(step * U[i][k]);
+            u[k] += f(step * v[k]); // the sums are rounded when they are stored as float32
+            v[k] += f(step * u[k]);
           }
         }
       }
-      if (![...U, ...V].every(row => row.every(Number.isFinite))) {
+      let sum = 0; // finite if and only if all the float32 in it are
+      for (const row of factors) for (let k = 0; k < rank; k++) sum += row[k];
+      if (!Number.isFinite(sum)) {
         const message = `the factors stopped being finite in epoch ${epoch + 1} of ${num_epochs}: ` +
           `lr = ${general(lr, 6)} is too large here; try a smaller one, ${general(f(lr / 10), 1)} or less`;
         throw Object.assign(new Error(message), { epoch });
@@ -117,7 +119,7 @@ window.mf ??= (() => {
         const losses = [], { epochs } = settings(), own = newest = {};
         const slice = () => {
           if (own !== newest) return;
-          for (const until = performance.now() + 8; losses.length < 1000 && performance.now() < until;) {
+          for (const until = performance.now() + 10; losses.length < 1000 && performance.now() < until;) {
             losses.push(sgd({ A, rank: 2, num_epochs: epochs, seed: losses.length }).loss);
           }
           const right = losses.filter(x => Math.round(x * 1e4) === Math.round(reported * 1e4)).length;
@@ -195,13 +197,15 @@ window.mf ??= (() => {
       c.type === "checkbox" ? Number(c.checked) : c.dataset.log ? Number((10 ** c.value).toPrecision(2)) : c.valueAsNumber;
     const settings = () => Object.fromEntries(controls.map(c => [c.name, value(c)])), first = settings();
     const along = ([low, high, log], x) => ((log ? Math.log10(Math.max(x, 1e-30)) : x) - low) / (high - low);
-    const move = (name, points) => {
+    const move = (name, points) => { // as a path; points of a line nearer to the last one than can be seen are left out
       const { box: [x, y, w, h], across, up, dots } = config.layers[name];
-      let path = "", pen = "M";
+      let path = "", pen = "M", [left, top] = [NaN, NaN];
       for (const point of points) {
-        const at = [x + w * along(across, point[0]), y + h - h * along(up, point[1])], gap = at.some(Number.isNaN);
-        const [left, top] = at.map(z => Math.min(Math.max(z, -1e4), 1e4).toFixed(1));
-        if (!gap) path += `${pen}${left} ${top}${dots ? "h.01" : ""}`;
+        const [px, py] = [x + w * along(across, point[0]), y + h - h * along(up, point[1])];
+        if (!dots && Math.hypot(px - left, py - top) < 0.3) continue;
+        [left, top] = [px, py];
+        const gap = Number.isNaN(px + py), [a, b] = [px, py].map(z => Math.min(Math.max(z, -1e4), 1e4).toFixed(1));
+        if (!gap) path += `${pen}${a} ${b}${dots ? "h.01" : ""}`;
         pen = dots || gap ? "M" : "L";
       }
       drawing.querySelector(`[data-name="${name}"]`).setAttribute("d", path);
@@ -268,6 +272,7 @@ window.mf ??= (() => {
     form.onchange = save;
     form.onsubmit = () => false;
     form.onreset = () => setTimeout(() => { stop(); show(); save(); });
+    for (const element of form.elements) element.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys
     form.hidden = false;
     show();
   }

@@ -241,8 +241,11 @@ def _layer(name, artist):
     for key, axis in (("across", artist.axes.xaxis), ("up", artist.axes.yaxis)):
         low, high = axis.get_transform().transform(axis.get_view_interval())
         along[key] = [low, high, axis.get_scale() == "log"]
-    pixels = artist.axes.transData.transform(np.reshape(artist.get_xydata(), (-1, 2)))
-    steps = [f"{x:.1f} {height - y:.1f}" for x, y in pixels if np.isfinite(y)]
+    kept = []  # as in live.js, without points of a line too near to the last one to be seen
+    for point in artist.axes.transData.transform(artist.get_xydata()).tolist():
+        if dots or not kept or math.dist(point, kept[-1]) >= 0.3:
+            kept.append(point)
+    steps = [f"{x:.1f} {height - y:.1f}" for x, y in kept]
     path = "".join(f"M{s}h.01" for s in steps) if dots else "M" + "L".join(steps)
     x, y, w, h = (f"{side:.1f}" for side in place)
     return along, (
@@ -280,7 +283,7 @@ LIVE = """<figure class="live" style="margin: 0; padding: 6px; border-radius: 6p
 {drawings}
 </div>
 {parts}
-<form hidden data-lm-suppress-shortcuts="true">
+<form hidden>
 {controls}
 <div><button type="button" class="play">Play</button><button type="reset">Reset</button></div>
 </form>

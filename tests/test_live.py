@@ -122,19 +122,19 @@ def test_the_page_has_the_bits_of_the_simplest_processor(browser, cases, script,
 
 
 MISTAKES = {
-    "a product of the dot product is not rounded": ("f(U[i][k] * V[j][k])", "U[i][k] * V[j][k]"),
-    "a sum of the dot product is not rounded": ("f(dot + f(U[i][k] * V[j][k]))", "dot + f(U[i][k] * V[j][k])"),
+    "a product of the dot product is not rounded": ("f(u[k] * v[k])", "u[k] * v[k]"),
+    "a sum of the dot product is not rounded": ("f(dot + f(u[k] * v[k]))", "dot + f(u[k] * v[k])"),
     "the error is not rounded": ("f(A[i][j] - dot)", "A[i][j] - dot"),
     "lr times the error is not rounded": ("f(lr * e)", "lr * e"),
     "lr is not rounded": ("lr = f(lr)", "lr = lr"),
-    "U's step is not rounded": ("f(step * V[j][k])", "step * V[j][k]"),
-    "V's step is not rounded": ("f(step * U[i][k])", "step * U[i][k]"),
+    "U's step is not rounded": ("f(step * v[k])", "step * v[k]"),
+    "V's step is not rounded": ("f(step * u[k])", "step * u[k]"),
     "the loss is summed in single precision": ("total += e * e", "total = f(total + e * e)"),
     "V is updated with the old U": (
-        "U[i][k] += f(step * V[j][k]);", "const old = U[i][k]; U[i][k] += f(step * V[j][k]); V[j][k] += f(step * old); continue;"
+        "u[k] += f(step * v[k]);", "const old = u[k]; u[k] += f(step * v[k]); v[k] += f(step * old); continue;"
     ),
     "V is drawn before U": ("U = rows(0, m), V = rows(m, n)", "V = rows(0, n), U = rows(n, m)"),
-    "the mask is ignored": ("if (M && !M[i][j]) continue;\n          let dot", "let dot"),
+    "the mask is ignored": ("if (M && !M[i][j]) continue;\n          const u", "const u"),
     "a divergence is noticed an epoch late": ("epoch + 1} of", "epoch + 2} of"),
 }  # fmt: skip
 
