@@ -37,7 +37,7 @@ endif
 source:
 	@rm -rf $(BUILD)/source
 	@mkdir -p $(BUILD)/source
-	@cp report/*.md report/bench.txt report/completions.png notebooks/*.ipynb $(BUILD)/source
+	@cp report/*.md report/bench.txt notebooks/*.ipynb $(BUILD)/source
 	@cp data/README.md $(BUILD)/source/data.md
 	@cp $(BUILD)/real/*.ipynb $(BUILD)/source 2>/dev/null || true  # if there are any
 

@@ -96,6 +96,16 @@ def show_answers(folder):
     return "\n\n".join([sheet[0] + "```", *parts, "```{raw} html\n" + sheet[1]])
 
 
+def show_completions(folder):
+    """Section 3.1's first live figure, for the first page; the names in it differ from those in the section."""
+    [notebook] = folder.glob("3.1-*.ipynb")
+    outputs = [output for cell in read_cells(notebook) for output in cell.get("outputs", [])]
+    pages = ["".join(output.get("data", {}).get("text/html", "")) for output in outputs]
+    figure = next(page for page in pages if page.startswith('<figure class="live"'))
+    figure = re.sub(r'(id="|href="#|url\(#)', r"\g<1>cover-", figure)
+    return f"```{{raw}} html\n{figure}\n```"
+
+
 def read_times(file):
     """The day of the execution, and (notebook, index of the code cell, seconds) for each cell."""
     tree = ElementTree.parse(file)
@@ -190,6 +200,7 @@ def set_substitutions(app, config):
         "speed": show_speed(folder / "bench.txt"),
         "scoreboard": show_scoreboard(folder),
         "answers": show_answers(folder),
+        "completions": show_completions(folder),
         "times": show_times(folder.parent / "times.xml", folder),
     }
 

@@ -34,9 +34,8 @@ async def refresh(path, turn):
         try:
             await client.async_execute()
         except CellExecutionError as error:
-            raise SystemExit(
-                f"{path.name} is left as it was; a cell fails: {error.ename}: {error.evalue}"
-            ) from None
+            left = f"{path.name} is left as it was; a cell fails"
+            raise RuntimeError(f"{left}: {error.ename}: {error.evalue}") from None
         except DeadKernelError:
             if asyncio.current_task().cancelling():  # nbclient takes Ctrl-C for this
                 raise asyncio.CancelledError from None
@@ -50,7 +49,10 @@ async def refresh_all(paths):
     turn = asyncio.Semaphore(AT_ONCE)
     # nbclient would catch Ctrl-C, end one kernel and go on to a long traceback; asyncio ends all.
     asyncio.get_running_loop().add_signal_handler = lambda *_: None
-    await asyncio.gather(*(refresh(path, turn) for path in paths))
+    tasks = (refresh(path, turn) for path in paths)
+    failed = [error for error in await asyncio.gather(*tasks, return_exceptions=True) if error]
+    if failed:
+        raise failed[0]
 
 
 def write(path, content):
@@ -120,3 +122,5 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit("interrupted: notebooks that were not finished are as they were")
+    except RuntimeError as error:
+        sys.exit(str(error))
