@@ -1,7 +1,8 @@
 """Matrix factorisation by gradient descent: A is approximated by U V^T; U is m x rank, V n x rank.
 
 The factorisers are the coursework's own algorithms, step for step; numba compiles their loops.
-Tensors in, tensors out, in A's dtype, on the CPU. mf_inputs checks what is passed.
+Tensors in, tensors out, in A's dtype, on the CPU. mf_inputs checks what is passed. A result beyond
+that dtype's range is a FloatingPointError. A process forked after a call hangs in torch: use spawn.
 """
 
 import math
@@ -121,14 +122,13 @@ def truncated_svd(A: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
 
     Returns U (m, rank), S (rank,), descending, and Vh (rank, n). No matrix of this rank comes
     closer to A in the Frobenius norm than U @ diag(S) @ Vh (Eckart & Young 1936).
-    Raises TypeError or ValueError for a bad argument, and for NaN or infinity in A, and
-    FloatingPointError where singular values are beyond its dtype's range.
+    Raises TypeError or ValueError for a bad argument, and for NaN or infinity in A.
     """
     A = matrix(A)
     mask(torch.ones(A.shape), A)
     if integer("rank", rank, at_least=1) > min(A.shape):
         raise ValueError(f"rank is {rank}; A of {tuple(A.shape)} has rank {min(A.shape)} at most")
-    U, S, Vh = _finite("singular values", *torch.linalg.svd(A, full_matrices=False))
+    U, S, Vh = _finite("singular values", A.dtype, *torch.linalg.svd(A, full_matrices=False))
     return U[:, :rank].clone(), S[:rank].clone(), Vh[:rank].clone()
 
 
@@ -137,15 +137,13 @@ def reconstruction_loss(A: Tensor, U: Tensor, V: Tensor, M: Tensor | None = None
 
     A is (m, n), U (m, rank), V (n, rank) and M (m, n), of booleans or of 0 and 1; of a sparse A the
     stored entries count. Returns a tensor without dimensions in A's dtype; errors and sum are taken
-    in float64. Raises as `sgd_factorize_masked` does for a bad argument, and FloatingPointError for
-    a loss beyond the range of A's dtype.
+    in float64. Raises as `sgd_factorize_masked` does for a bad argument.
     """
     A = matrix(A, sparse=True)
     U, V = factors(U, V, A)
     M = torch.ones(A.shape, dtype=torch.bool) if M is None and not A.is_sparse else M
     entries = observed_entries(A, mask(M, A))
-    loss = _squared_error(*entries, U.numpy(), V.numpy())
-    return _finite("a loss", torch.tensor(loss, dtype=A.dtype))[0]
+    return _finite("a loss", A.dtype, _squared_error(*entries, U.numpy(), V.numpy()))[0]
 
 
 def damped_means(A: Tensor, M: Tensor | None, damping: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -156,7 +154,7 @@ def damped_means(A: Tensor, M: Tensor | None, damping: float) -> tuple[Tensor, T
     (Koren 2010). It is the same whichever way round the table lies.
 
     Returns mu (no dimensions), row (m,) and col (n,) in A's dtype; a level is 0 where nothing is
-    observed. Raises as `reconstruction_loss` does.
+    observed. Raises as `sgd_factorize_masked` does.
     """
     A = matrix(A, sparse=True)
     rows, cols, values = observed_entries(A, mask(M, A))
@@ -174,12 +172,13 @@ def damped_means(A: Tensor, M: Tensor | None, damping: float) -> tuple[Tensor, T
             new = (total - step * count[this]) / weight
             mu, change = mu + step, max(change, np.abs(new - levels[this]).max())
             levels[this] = new
-    return _finite("means", *(torch.tensor(x, dtype=A.dtype) for x in (mu, *levels)))
+    return _finite("means", A.dtype, mu, *levels)
 
 
-def _finite(what, *found):
-    if not all(X.isfinite().all() for X in found):
-        raise FloatingPointError(f"{what} beyond {found[0].dtype}'s range: pass smaller numbers")
+def _finite(what, dtype, *found):
+    found = tuple(torch.as_tensor(x, dtype=dtype) for x in found)
+    if not all(x.isfinite().all() for x in found):
+        raise FloatingPointError(f"{what} beyond {dtype}'s range: pass smaller numbers")
     return found
 
 

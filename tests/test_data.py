@@ -115,9 +115,9 @@ def movielens(tmp_path):
     return tmp_path
 
 
-def zipped(file, members, **options):
+def zipped(file, members, compression=zipfile.ZIP_DEFLATED):
     """A zip file with these (name, content) pairs."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, **options) as archive:
+    with zipfile.ZipFile(file, "w", compression) as archive:
         for name, content in members:
             archive.writestr(name, content)
     return file
@@ -335,6 +335,23 @@ def test_a_zip_that_unpacks_to_more_than_it_declares_is_read_no_further(tmp_path
     assert read < 10_000
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_byte_of_a_zip_of_another_compression_changes_nothing_or_is_refused_by_name(
+    tmp_path, compression
+):
+    file = zipped(tmp_path / "ml.zip", GOOD, compression)
+    content, expected, refused = file.read_bytes(), load_ratings("movielens", file), 0
+    first = content.index(b"ratings.csv") + len("ratings.csv")  # where what is packed starts
+    for k in range(first, first + 40):
+        file.write_bytes(content[:k] + bytes([content[k] ^ 0xFF]) + content[k + 1 :])
+        try:
+            assert same(load_ratings("movielens", file), expected)
+        except ValueError as error:
+            assert str(file) in str(error)
+            refused += 1
+    assert refused > 30
+
+
 @with_movielens
 def test_the_real_movielens_has_its_published_size():
     ratings = load_ratings("movielens", MOVIELENS)
@@ -426,12 +443,20 @@ def loads_well_or_is_refused(source, path, low):
 
 
 @examples(150)
-@given(st.sampled_from(["ratings.csv", "movies.csv", "ml.zip"]), mutations)
-def test_changed_bytes_of_movielens_files_load_consistently_or_are_refused_by_name(name, changes):
+@given(
+    st.sampled_from(["ratings.csv", "movies.csv", "ml.zip", "ml.zip"]),
+    st.sampled_from([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]),
+    mutations,
+)
+def test_changed_bytes_of_movielens_files_load_consistently_or_are_refused_by_name(
+    name, compression, changes
+):
     with tempfile.TemporaryDirectory() as folder:
         for file, content in GOOD:
             Path(folder, file).write_bytes(content.encode())
-        path = Path(zipped(Path(folder, "ml.zip"), GOOD)) if name == "ml.zip" else Path(folder)
+        path = Path(folder)
+        if name == "ml.zip":
+            path = zipped(path / name, GOOD, compression)
         changed = Path(folder, name)
         changed.write_bytes(mutated(changed.read_bytes(), changes))
         loads_well_or_is_refused("movielens", path, low=0.5)

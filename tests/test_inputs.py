@@ -130,6 +130,15 @@ unchecked = dict(check_invariants=False)
             ),
             "A is a malformed",
         ),
+        *(
+            (
+                lambda i=i, j=j: torch.sparse_coo_tensor(
+                    [[i], [j]], ONE, (2, 2), is_coalesced=True, **unchecked
+                ),
+                "A is a malformed",
+            )
+            for i, j in ((-1, 0), (2, 0), (0, -1), (0, 2))
+        ),
         (
             lambda: torch.sparse_coo_tensor([[1]], [[1.0, 2.0]], (2, 2)),
             "A is sparse in one dimension",
