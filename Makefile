@@ -15,21 +15,31 @@ CHROMIUM := $(firstword $(foreach name,$(BROWSERS),$(shell command -v $(name) 2>
 PRINT := $(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget=15000 --no-pdf-header-footer \
 	--generate-pdf-document-outline
 
-.PHONY: report pages links test lint lab data bench refresh clean
+.PHONY: report pages links test fuzz mutants lint lab data bench refresh clean
 .DELETE_ON_ERROR:
 
 report: $(READY)  ## execute and check the notebooks, render the report, print the table of claims
 	$(PYTEST) $(NBVAL) --junitxml=$(BUILD)/times.xml notebooks
 	@$(BIN)/python -m mf_claims
-	@$(MAKE) --no-print-directory pages
+	@$(MAKE) --no-print-directory real pages
+
+# 4.1 and 5.1 on real ratings too, where they are at hand: in the folder or zip that MOVIELENS names, or from `make data`.
+REAL := $(or $(MOVIELENS),$(wildcard data/movielens/ml-latest-small.zip))
+.PHONY: real
+real: $(READY)
+	@rm -rf $(BUILD)/real
+ifneq ($(REAL),)
+	$(BIN)/python report/real.py $(BUILD)/real $(REAL)
+endif
 
 # Sphinx takes one source folder: the pages of report/, the notebooks and the account of the data, side by side.
 .PHONY: source
 source:
 	@rm -rf $(BUILD)/source
 	@mkdir -p $(BUILD)/source
-	@cp report/*.md report/bench.txt report/completions.png notebooks/*.ipynb $(BUILD)/source
+	@cp report/*.md report/bench.txt notebooks/*.ipynb $(BUILD)/source
 	@cp data/README.md $(BUILD)/source/data.md
+	@cp $(BUILD)/real/*.ipynb $(BUILD)/source 2>/dev/null || true  # if there are any
 
 pages: $(READY) source  ## the report alone, from the stored outputs: HTML and, where there is Chromium, PDF
 	@rm -f $(BUILD)/report.pdf $(BUILD)/answers.pdf
@@ -49,6 +59,15 @@ links: $(READY) source  ## list and check the links that lead outside (needs the
 
 test: $(READY) lint  ## every check: the modules, the notebooks' stored outputs, other parameters
 	$(PYTEST) $(NBVAL) notebooks/4.1* tests notebooks  # the longest first
+
+FUZZ := 20
+fuzz: $(READY)  ## the properties on FUZZ times as many random examples: make fuzz FUZZ=500
+	@mkdir -p $(BUILD)
+	FUZZ=$(FUZZ) $(PYTEST) -m hypothesis --timeout=0 --hypothesis-show-statistics tests >$(BUILD)/fuzz.txt; \
+		status=$$?; grep -E "^tests/|passing examples|failed|passed" $(BUILD)/fuzz.txt; exit $$status
+
+mutants: $(READY)  ## change the modules in small ways, one at a time: which changes does no test see?
+	$(BIN)/python tools/mutants.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

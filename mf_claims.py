@@ -89,7 +89,7 @@ class Claim:
             )
 
     def show(self, value) -> str | list:
-        """A computed value as text, or rows of texts, to the decimals that the tolerance warrants."""
+        """A value as text, or rows of texts, with the decimals that the tolerance warrants."""
         return _shown(value, max(0, round(-math.log10(self.tolerance))) if self.tolerance else 0)
 
     def show_reported(self) -> str | list:

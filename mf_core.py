@@ -1,7 +1,8 @@
 """Matrix factorisation by gradient descent: A is approximated by U V^T; U is m x rank, V n x rank.
 
 The factorisers are the coursework's own algorithms, step for step; numba compiles their loops.
-Tensors in, tensors out, in A's dtype, on the CPU. mf_inputs checks what is passed.
+Tensors in, tensors out, in A's dtype, on the CPU. mf_inputs checks what is passed. A result beyond
+that dtype's range is a FloatingPointError. A process forked after a call hangs in torch: use spawn.
 """
 
 import math
@@ -127,7 +128,7 @@ def truncated_svd(A: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     mask(torch.ones(A.shape), A)
     if integer("rank", rank, at_least=1) > min(A.shape):
         raise ValueError(f"rank is {rank}; A of {tuple(A.shape)} has rank {min(A.shape)} at most")
-    U, S, Vh = torch.linalg.svd(A, full_matrices=False)
+    U, S, Vh = _finite("singular values", A.dtype, *torch.linalg.svd(A, full_matrices=False))
     return U[:, :rank].clone(), S[:rank].clone(), Vh[:rank].clone()
 
 
@@ -142,7 +143,7 @@ def reconstruction_loss(A: Tensor, U: Tensor, V: Tensor, M: Tensor | None = None
     U, V = factors(U, V, A)
     M = torch.ones(A.shape, dtype=torch.bool) if M is None and not A.is_sparse else M
     entries = observed_entries(A, mask(M, A))
-    return torch.tensor(_squared_error(*entries, U.numpy(), V.numpy()), dtype=A.dtype)
+    return _finite("a loss", A.dtype, _squared_error(*entries, U.numpy(), V.numpy()))[0]
 
 
 def damped_means(A: Tensor, M: Tensor | None, damping: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -171,7 +172,14 @@ def damped_means(A: Tensor, M: Tensor | None, damping: float) -> tuple[Tensor, T
             new = (total - step * count[this]) / weight
             mu, change = mu + step, max(change, np.abs(new - levels[this]).max())
             levels[this] = new
-    return tuple(torch.tensor(x, dtype=A.dtype) for x in (mu, *levels))
+    return _finite("means", A.dtype, mu, *levels)
+
+
+def _finite(what, dtype, *found):
+    found = tuple(torch.as_tensor(x, dtype=dtype) for x in found)
+    if not all(x.isfinite().all() for x in found):
+        raise FloatingPointError(f"{what} beyond {dtype}'s range: pass smaller numbers")
+    return found
 
 
 # ------------------------------------------------------------------------------- the algorithms

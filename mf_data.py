@@ -41,13 +41,14 @@ class Ratings:
 def load_coursework_matrix() -> tuple[torch.Tensor, torch.Tensor]:
     """The coursework's A (3, 3), float32, and section 3.1's M (3, 3), bool, with two missing."""
     table = tomllib.loads((DATA / "coursework.toml").read_text(encoding="utf-8"))
-    return torch.tensor(table["A"]), torch.tensor(table["M"], dtype=torch.bool)
+    A = torch.tensor(table["A"], dtype=torch.float32)
+    return A, torch.tensor(table["M"], dtype=torch.bool)
 
 
 def load_start(section: str) -> tuple[torch.Tensor, torch.Tensor]:
     """The start (U, V), 3 x 2, float32, found for the report's run of section "1.2" or "3.1"."""
     start = tomllib.loads((DATA / "starts.toml").read_text(encoding="utf-8"))[section]
-    return torch.tensor(start["U"]), torch.tensor(start["V"])
+    return tuple(torch.tensor(start[name], dtype=torch.float32) for name in "UV")
 
 
 def load_ratings(source="synthetic", path=None, *, seed: int = 0, users: int = 10_000) -> Ratings:
@@ -65,9 +66,7 @@ def load_ratings(source="synthetic", path=None, *, seed: int = 0, users: int = 1
     """
     if source == "synthetic":
         if path is not None:
-            raise ValueError(
-                f"path is {str(path)!r}, but synthetic ratings need none: leave it out"
-            )
+            raise ValueError(f"path is {path!r:.60}; synthetic ratings need none: leave it out")
         for name, value, least in (("seed", seed, 0), ("users", users, USER_5 + 1)):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name} is {value!r:.60}; it needs an integer from {least} on")
@@ -77,7 +76,13 @@ def load_ratings(source="synthetic", path=None, *, seed: int = 0, users: int = 1
     readers = {"course": _course, "movielens": _movielens}
     if not isinstance(source, str) or source not in readers:
         raise ValueError(f"source is {source!r:.60}; it needs 'synthetic', 'course' or 'movielens'")
-    return readers[source](DATA / PLACES[source] if path is None else Path(path))
+    return readers[source](DATA / PLACES[source] if path is None else _place("path", path))
+
+
+def _place(name, value):
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} is {value!r:.60}; it needs to name a file or folder")
+    return Path(value)
 
 
 # ------------------------------------------------------------------------------- the course's files
@@ -171,8 +176,10 @@ def _rating_table(file):
             table = pd.concat([_sound(part)[list(kinds)] for part in parts], ignore_index=True)
             if raw.raw.plain and len(table):
                 return table
-    except (ValueError, KeyError, OverflowError):
-        pass  # the strict reader, a hundred times slower, decides, and knows the lines
+    except (ValueError, KeyError, OverflowError) as error:
+        if "Calling read" in str(error):  # what pandas makes of Ctrl-C alone
+            raise KeyboardInterrupt from error
+        # Else the strict reader, a hundred times slower, decides, and knows the lines.
     found = [
         (parsed(file, line, "userId", user), parsed(file, line, "movieId", movie),
          parsed(file, line, "rating", rating, float, 0.5, 5))
@@ -221,8 +228,9 @@ def download_ratings(source, folder=DATA, *, url=None, timeout=30) -> Path:
         raise ValueError(f"source is {source!r:.60}; it needs to be 'course' or 'movielens'")
     if not (url is None or isinstance(url, str)):
         raise TypeError(f"url is {url!r:.60}; it needs to be an address as text, or None")
+    folder = _place("folder", folder)
     for name in FILES[source]:
-        file = Path(folder) / source / name
+        file = folder / source / name
         if not os.path.lexists(file):
             fetch((url or PAGES[source]).rstrip("/") + "/" + name, file, _check, timeout)
             continue
@@ -230,7 +238,7 @@ def download_ratings(source, folder=DATA, *, url=None, timeout=30) -> Path:
             _check(file)
         except (ValueError, OSError) as error:
             raise ValueError(f"{file} is kept, but is not right: {error}. Move it away") from error
-    return Path(folder) / PLACES[source]
+    return folder / PLACES[source]
 
 
 def _check(file):

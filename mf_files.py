@@ -161,7 +161,7 @@ def fetch(url, file, check, timeout):
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        what = f"{error.filename} is a file, and needs to be a folder"
+        what = f"{next(filter(os.path.lexists, file.parents))} is a file, and needs to be a folder"
         raise NotADirectoryError(f"{what}: move it away") from error
     for left in file.parent.glob("unfinished-*"):  # of a download that was killed
         shutil.rmtree(left, ignore_errors=True)

@@ -9,16 +9,8 @@ import numbers
 import numpy as np
 import torch
 
-__all__ = [
-    "factors",
-    "integer",
-    "mask",
-    "matrix",
-    "number",
-    "observed_entries",
-    "settings",
-    "start",
-]
+__all__ = ["factors", "integer", "mask", "matrix", "number", "observed_entries", "settings",
+           "start"]  # fmt: skip
 
 CHUNK = 32  # rows of A looked at together
 
@@ -74,9 +66,7 @@ def observed_entries(A, M) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def settings(num_epochs, lr, weight_decay, callback, A) -> tuple:
     """num_epochs, and lr and weight_decay as scalars of A's dtype: the loops compute in it."""
     if not (callback is None or callable(callback)):
-        raise TypeError(
-            f"callback is {callback!r:.60}; it needs to be a function of epoch, U and V"
-        )
+        raise TypeError(f"callback is {callback!r:.60}; it needs a function of epoch, U and V")
     num_epochs = integer("num_epochs", num_epochs, at_least=0)
     lr = number("lr", lr, A.dtype, above=0)
     return num_epochs, lr, number("weight_decay", weight_decay, A.dtype)
@@ -109,9 +99,7 @@ def factors(U, V, A, rank=None, names=("U", "V")) -> tuple[torch.Tensor, torch.T
             raise ValueError(f"{name} has shape {tuple(X.shape)}; {needs}")
         X = X.to(A.dtype).contiguous()
         if not torch.isfinite(X).all():
-            raise ValueError(
-                f"{name} has NaN or infinite entries in {A.dtype}; it needs finite ones"
-            )
+            raise ValueError(f"{name} has NaN or infinity in {A.dtype}; it needs finite entries")
         found.append(X)
     return tuple(found)
 
@@ -144,28 +132,24 @@ def _tensor(name, X, sparse=False):
         remedy = f"torch.as_tensor({name}) makes one"
         raise TypeError(f"{name} is a {type(X).__name__}; it needs to be a torch tensor: {remedy}")
     if X.device.type != "cpu":
-        raise ValueError(
-            f"{name} is on {X.device}; the factorisers run on the CPU: pass {name}.cpu()"
-        )
+        raise ValueError(f"{name} is on {X.device}; all runs on the CPU: pass {name}.cpu()")
     if X.is_nested or X.is_quantized or X.is_complex():
-        raise TypeError(
-            f"{name} is nested, quantised or complex ({X.dtype}); it needs real numbers"
-        )
+        raise TypeError(f"{name} is nested, quantised or complex ({X.dtype}); it needs real ones")
     if X.layout not in (torch.strided, *([torch.sparse_coo, torch.sparse_csr] if sparse else [])):
         needs = "dense, sparse COO or sparse CSR" if sparse else f"dense: pass {name}.to_dense()"
         raise ValueError(f"{name} has layout {X.layout}; it needs to be {needs}")
-    return X.detach()
+    return X.detach().resolve_neg()  # NumPy knows no view that only notes a change of sign
 
 
 def _coalesced(A):
     """A sparse A as coalesced COO with valid indices: the compiled loops do not look."""
     if A.dense_dim():
-        raise ValueError(
-            "A is sparse in one dimension alone; it needs to be sparse in both, or dense"
-        )
+        raise ValueError("A is sparse in one dimension alone; it needs to be in both, or dense")
     try:
         if A.layout == torch.sparse_csr:
             parts = A.crow_indices(), A.col_indices(), A.values()
+            if (parts[0].diff() < 0).any():  # which torch's checker may crash on
+                raise RuntimeError("the row pointers fall")
             A = torch.sparse_csr_tensor(*parts, A.shape, check_invariants=True).to_sparse_coo()
         elif not A.is_coalesced():
             parts = A._indices(), A._values()

@@ -96,6 +96,16 @@ def show_answers(folder):
     return "\n\n".join([sheet[0] + "```", *parts, "```{raw} html\n" + sheet[1]])
 
 
+def show_completions(folder):
+    """Section 3.1's first live figure, for the first page; the names in it differ from those in the section."""
+    [notebook] = folder.glob("3.1-*.ipynb")
+    outputs = [output for cell in read_cells(notebook) for output in cell.get("outputs", [])]
+    pages = ["".join(output.get("data", {}).get("text/html", "")) for output in outputs]
+    figure = next(page for page in pages if page.startswith('<figure class="live"'))
+    figure = re.sub(r'(id="|href="#|url\(#)', r"\g<1>cover-", figure)
+    return f"```{{raw}} html\n{figure}\n```"
+
+
 def read_times(file):
     """The day of the execution, and (notebook, index of the code cell, seconds) for each cell."""
     tree = ElementTree.parse(file)
@@ -156,8 +166,24 @@ def list_figures(folder):
 
 
 def list_downloads(folder):
-    names = sorted(path.name for path in folder.glob("*.ipynb"))
+    names = sorted(path.name for path in folder.glob("[1-9]*.ipynb"))
     return ", ".join(f"{{download}}`{name[:3]} <{name}>`" for name in names)
+
+
+def introduce_real_ratings(folder):
+    """What the page on real ratings says: whether this report has them, and how to get them."""
+    names = sorted(path.stem for path in folder.glob("real-*.ipynb"))
+    if not names:
+        return (
+            "This report was made without real ratings. `make data` and then `make report`, typed"
+            " in a clone of the repository, download MovieLens's ml-latest-small and add the"
+            " notebooks on ratings as executed on it."
+        )
+    text = (
+        "The notebooks on ratings, executed once more, on MovieLens's ml-latest-small instead of"
+        " simulated ratings. The text is the same, and so are all settings but the learning rate."
+    )
+    return "\n".join([text, "", "```{toctree}", ":maxdepth: 1", *names, "```"])
 
 
 def show_speed(file):
@@ -170,9 +196,11 @@ def set_substitutions(app, config):
     folder = Path(app.srcdir)
     config.myst_substitutions = list_figures(folder) | {
         "downloads": list_downloads(folder),
+        "real": introduce_real_ratings(folder),
         "speed": show_speed(folder / "bench.txt"),
         "scoreboard": show_scoreboard(folder),
         "answers": show_answers(folder),
+        "completions": show_completions(folder),
         "times": show_times(folder.parent / "times.xml", folder),
     }
 

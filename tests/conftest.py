@@ -1,10 +1,12 @@
-"""What the tests share: where the data are that not everybody has, and Chromium, cut off from all outside hosts."""
+"""What the tests share: data that not everybody has, Chromium without a network, the budget of random examples."""
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 MOVIELENS = Path(os.environ.get("MOVIELENS") or "no ml-latest-small")
 REPORT = Path(os.environ.get("COURSEWORK_REPORT") or "no report")
@@ -15,6 +17,25 @@ with_report = pytest.mark.skipif(
     not REPORT.is_file(), reason="COURSEWORK_REPORT does not name the text of the report"
 )
 
+FUZZ = int(os.environ.get("FUZZ") or 1)  # times as many random examples: `make fuzz`
+
+
+def examples(count):
+    return settings(max_examples=count * FUZZ, deadline=None)
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C works in this test, also where it is ignored: `make test &`."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+# For tools/mutants.py: a failure need not be made small.
+settings.register_profile(
+    "repeatable", derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
+)
 BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 in_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")

@@ -1,4 +1,4 @@
-"""The notebooks as a reader has them: in JupyterLab, run from the top, each slider moved by keyboard, and reset."""
+"""The notebooks as a reader has them: in JupyterLab, run from the top, each figure moved by keyboard, and reset."""
 
 import ast
 import os
@@ -29,7 +29,7 @@ SETTINGS = {
 def lab(tmp_path_factory):
     """The address of a JupyterLab on copies of the notebooks, with settings of its own."""
     folder = tmp_path_factory.mktemp("lab")
-    for path in ROOT.glob("notebooks/*.py"):
+    for path in [*ROOT.glob("notebooks/*.py"), ROOT / "notebooks/live.js"]:
         shutil.copy(path, folder)
     for path in NOTEBOOKS:  # the ratings' one with fewer users, to save time
         text = path.read_text(encoding="utf-8")
@@ -70,18 +70,12 @@ def lab(tmp_path_factory):
 
 def sliders_of(path):
     """The sliders of the notebook's `explore(draw, name=Slider(...), ...)`: their code by name, and that cell's number."""
-    cells = nbformat.read(path, as_version=4).cells
-    number, source = next(
-        (k, c.source)
-        for k, c in enumerate(cells)
-        if "explore(\n" in c.source or "explore(draw" in c.source
-    )
-    call = next(
-        node
-        for node in ast.walk(ast.parse(source))
-        if getattr(getattr(node, "func", None), "id", "") == "explore"
-    )
-    return {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}, number
+    for number, cell in enumerate(nbformat.read(path, as_version=4).cells):
+        for node in ast.walk(ast.parse(cell.source)) if cell.source.startswith("explore(") else ():
+            if getattr(getattr(node, "func", None), "id", "") == "explore":
+                code = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                return code, number
+    return {}, None
 
 
 class Lab:
@@ -105,6 +99,14 @@ class Lab:
         assert answer["status"] == "ok", answer
         return ast.literal_eval(answer["data"]["text/plain"])
 
+    def wait_for_the_end(self):
+        """Until all cells have run, or one has failed."""
+        self.page.wait_for_function(
+            f"{self.KERNEL}.status == 'idle' && (document.querySelector(`{ERROR}`) || "
+            "jupyterapp.shell.currentWidget.content.widgets.every(cell => "
+            "cell.model.type != 'code' || cell.model.executionCount && cell.model.executionState != 'running'))"
+        )
+
     def wait_for(self, where, text):
         """Until the shown text is this one; what it is instead if it never is."""
         shown = self.page.locator(where)
@@ -120,55 +122,62 @@ class Lab:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_each_slider_redraws_the_figure_with_its_new_value(browser, lab, path):
+def test_each_slider_moves_its_figure(browser, lab, path):
     page = browser.new_page()
     requests = []
     page.on("request", lambda request: requests.append(request.url))
     opened = Lab(page, lab, path)
-    sliders, number = sliders_of(path)
-    cell = f".jp-Notebook .jp-Cell:nth-child({number + 1} of .jp-Cell)"
-    caption = f"{cell} figcaption"
-    page.wait_for_selector(f"{caption}, {ERROR}")
+    opened.wait_for_the_end()
     assert page.locator(ERROR).count() == 0, page.locator(ERROR).first.text_content()
-
-    def expected(values):
-        return opened.kernel(f"draw(**{values!r})[1]")
-
-    now = {name: opened.kernel(f"{code}.value") for name, code in sliders.items()}
-    opened.wait_for(caption, expected(now))
-    for place, (name, code) in enumerate(sliders.items()):
-        handle = page.locator(f"{cell} .noUi-handle").nth(place)
-        handle.focus()
-        page.keyboard.press("ArrowRight")
-        step = opened.kernel(f"{code}.step")
-        now[name] = now[name] * 10**step if code.startswith("FloatLog") else now[name] + step
-        opened.wait_for(caption, expected(now))
-        # at rest, the picture has two pixels for each of the page
-        page.wait_for_function(
-            "where => (i => i?.complete && i.naturalWidth == 2 * i.width)(document.querySelector(where))",
-            arg=f"{cell} figure img",
-        )
-    if "lr" in sliders:
-        page.locator(f"{cell} .noUi-handle").nth(list(sliders).index("lr")).focus()
-        page.keyboard.press("End")
-        opened.wait_for(cell, "Stopped: the factors stopped being finite")
-    page.locator(f"{cell} button", has_text="reset").click()
-    opened.wait_for(
-        caption, expected({name: opened.kernel(f"{code}.value") for name, code in sliders.items()})
-    )
-    assert (
-        page.locator(f"{cell} figure img").get_attribute("alt")
-        == page.locator(caption).text_content()
-    )
-    for player in page.locator(".player").all():
-        player.locator("input").press("Home")
-        first = player.locator("figcaption").text_content()
-        player.locator("input").press("ArrowRight")
-        assert (
-            player.locator("input").input_value() == "1"
-            and player.locator("figcaption").text_content() != first
-        )
+    sliders, number = sliders_of(path)
+    if sliders:
+        redraws_with_python(page, opened, sliders, number)
+    live = page.locator("figure.live").all()
+    assert sliders or live
+    for figure in live:
+        moves_without_python(page, figure)
     assert page.locator(ERROR).count() == 0
     assert not [url for url in requests if not url.startswith((lab, "data:", "blob:"))]
     page.evaluate(f"{Lab.KERNEL}.shutdown()")
     page.close()
+
+
+def redraws_with_python(page, opened, sliders, number):
+    """Each slider of `explore` redraws the figure with its new value; "reset" sets all back."""
+    cell = f".jp-Notebook .jp-Cell:nth-child({number + 1} of .jp-Cell)"
+    caption = f"{cell} figcaption"
+
+    def expected(values):
+        return opened.kernel(f"draw(**{values!r})[1]")
+
+    first = {name: opened.kernel(f"{code}.value") for name, code in sliders.items()}
+    opened.wait_for(caption, expected(first))
+    now = dict(first)
+    for place, (name, code) in enumerate(sliders.items()):
+        page.locator(f"{cell} .noUi-handle").nth(place).focus()
+        page.keyboard.press("ArrowRight")
+        now[name] += opened.kernel(f"{code}.step")
+        opened.wait_for(caption, expected(now))
+    picture = page.locator(f"{cell} figure img")
+    assert picture.evaluate("i => i.complete && i.naturalWidth == 2 * i.width")
+    page.locator(f"{cell} button", has_text="reset").click()
+    opened.wait_for(caption, expected(first))
+    assert picture.get_attribute("alt") == page.locator(caption).text_content()
+
+
+def moves_without_python(page, figure):
+    """Each slider changes what the figure says, and "Reset" brings the first state back; the address stays JupyterLab's."""
+    said, address = figure.locator(".said"), page.url
+    first = said.text_content()
+    sliders = figure.locator("input[type=range]").all()
+    for slider in sliders:
+        slider.press("Home")
+        before = said.text_content()
+        slider.press("ArrowRight")
+        assert said.text_content() != before, slider.get_attribute("name")
+    assert sliders and said.text_content() != first
+    figure.locator("button[type=reset]").click()
+    page.wait_for_function(
+        "([e, text]) => e.textContent == text", arg=[said.element_handle(), first]
+    )
+    assert page.url == address

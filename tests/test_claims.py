@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -174,6 +176,17 @@ def test_the_lines_of_all_claims_are_printed_with_both_figures(capsys):
     assert len(lines) == len(ledger())
     [line] = [line for line in lines if "0.1291" in line]
     assert line.startswith("2.1 ✗ refuted") and "0.1219" in line
+
+
+def test_on_a_broken_ledger_the_command_says_so_in_one_line(tmp_path):
+    shutil.copy(mf_claims.__file__, tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/claims.toml").write_text("[a")
+    run = subprocess.run(
+        [sys.executable, "mf_claims.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert run.returncode == 1 and run.stdout == ""
+    assert re.fullmatch(r"mf_claims: .*claims.toml is not valid TOML: .*\n", run.stderr)
 
 
 # ------------------------------------------------------------------------------------------------ the report's own text

@@ -7,7 +7,8 @@ import time
 import oracles
 import pytest
 import torch
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mf_core
@@ -90,7 +91,7 @@ def test_masked_gd_follows_the_courseworks_function_from_the_same_seed(dtype):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(problems(), st.integers(0, 10))
 def test_masked_sgd_equals_the_loop_on_random_matrices_and_masks(problem, num_epochs):
     A, M, start, lr, w = problem
@@ -100,7 +101,7 @@ def test_masked_sgd_equals_the_loop_on_random_matrices_and_masks(problem, num_ep
     assert_equal(result, oracles.sgd(A, M, *start, num_epochs, lr, w), A.dtype)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(problems(), st.integers(0, 40), st.sampled_from([0, mf_core.SMALL]))
 def test_masked_gd_equals_the_whole_matrices_on_random_matrices_and_masks(
     problem, num_epochs, small
@@ -155,7 +156,7 @@ def test_gd_gives_the_same_bits_for_any_number_of_threads():
 # ------------------------------------------------------------------------------------------------------------ properties
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(problems())
 def test_all_ones_mask_gives_the_unmasked_result(problem):
     A, _, start, lr, _ = problem
@@ -166,7 +167,7 @@ def test_all_ones_mask_gives_the_unmasked_result(problem):
 
 
 @both_masked
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(problems(), st.sampled_from([99.0, float("nan"), float("inf"), -1e30]))
 def test_what_stands_in_an_unobserved_entry_changes_nothing(factorize, problem, junk):
     A, M, start, lr, w = problem
@@ -179,7 +180,7 @@ def test_what_stands_in_an_unobserved_entry_changes_nothing(factorize, problem, 
     assert all(torch.equal(X, Y) for X, Y in zip(*results, strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(problems())
 def test_what_lies_in_memory_beside_an_argument_is_not_read(problem):
     """The compiled loops check no bounds: so every argument lies between NaN, which would show in the result."""
@@ -203,7 +204,7 @@ def test_what_lies_in_memory_beside_an_argument_is_not_read(problem):
         torch.testing.assert_close(loss, ((A - U @ V.T)[M] ** 2).sum(), rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(problems(), st.sampled_from([float("nan"), 99.0]))
 def test_unobserved_entries_change_no_loss_and_no_mean(problem, junk):
     A, M, (U, V), _, _ = problem
@@ -213,7 +214,7 @@ def test_unobserved_entries_change_no_loss_and_no_mean(problem, junk):
         assert torch.equal(x, y)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(problems())
 def test_no_loss_is_below_the_eckart_young_floor_and_truncated_svd_reaches_it(problem):
     A, _, start, lr, _ = problem
@@ -235,7 +236,7 @@ def test_truncated_svd_of_the_coursework_leaves_the_square_of_the_last_singular_
     )
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(problems())
 def test_transposing_a_swaps_the_roles_in_the_loss_and_in_one_gd_step_of_u(problem):
     A, M, (U, V), lr, _ = problem
@@ -287,7 +288,7 @@ def close(result, expected):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(problems(), st.sampled_from([0.5, 3, 100]))
 def test_damped_means_are_the_joint_damped_least_squares_fit_whichever_way_the_table_lies(
     problem, damping
@@ -346,7 +347,7 @@ def sparse_forms(A, M):
     return coo, shuffled, coo.to_sparse_csr()
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(problems())
 def test_sparse_input_gives_the_result_of_the_mask(problem):
     A, M, start, lr, w = problem
@@ -412,7 +413,7 @@ def test_callbacks_exception_passes_through():
 
 
 @both_masked
-def test_a_long_run_can_be_interrupted_within_a_second(factorize):
+def test_a_long_run_can_be_interrupted_within_a_second(factorize, interruptible):
     A = torch.rand(400, 5000)
     M = torch.ones_like(A, dtype=torch.bool)
     factorize(A[:9], M[:9], 5, 1)  # compiled, and so not timed below
@@ -445,3 +446,108 @@ def test_divergence_of_a_large_gd_is_found_too():
     A = torch.rand(200, 2000)
     with pytest.raises(FloatingPointError, match="epoch"):
         gd_factorize_masked(A, torch.ones_like(A), 5, 100, 0.1)
+
+
+# ------------------------------------------------------------------------------------------------ dtypes, sizes and ranges
+
+
+def test_integers_take_torchs_default_dtype_whichever_it_is():
+    A, before = torch.tensor([[1, 2], [3, 4]]), torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        results = sgd_factorize(A, 1, 5)
+        loss, given = reconstruction_loss(A, *results), load_coursework_matrix()[0]
+        U, _ = sgd_factorize(A.float(), 1, 5)
+    finally:
+        torch.set_default_dtype(before)
+    assert {X.dtype for X in (*results, loss)} == {torch.float64}
+    assert given.dtype == U.dtype == torch.float32
+
+
+def test_loss_of_integers_is_that_of_the_same_numbers():
+    A, U, V = torch.tensor([[1, 2], [3, 4]]), torch.ones(2, 1), torch.tensor([[1.0], [2.0]])
+    assert reconstruction_loss(A, U, V) == 8
+    with pytest.raises(TypeError, match="A is a ndarray"):
+        reconstruction_loss(A.numpy(), U, V)
+
+
+@both_masked
+def test_a_start_in_float64_is_taken_in_the_dtype_of_a(factorize):
+    start = torch.rand(3, 2, dtype=torch.float64), torch.rand(3, 2, dtype=torch.float64)
+    results = factorize(A3, M3, 2, 5, 0.01, init=start)
+    expected = factorize(A3, M3, 2, 5, 0.01, init=tuple(X.float() for X in start))
+    assert all(torch.equal(X, Y) for X, Y in zip(results, expected, strict=True))
+
+
+@both_masked
+@pytest.mark.parametrize("small", [0, mf_core.SMALL])
+def test_factors_are_contiguous(factorize, small, monkeypatch):
+    monkeypatch.setattr(mf_core, "SMALL", small)
+    seen = []
+    seen += factorize(A3, M3, 2, 1, callback=lambda epoch, U, V: seen.extend((U, V)))
+    assert len(seen) == 4 and all(X.is_contiguous() for X in seen)
+
+
+def test_a_column_beyond_the_16_bit_integers_is_its_own():
+    A = torch.zeros(2, 40_000)
+    A[0, 1], A[0, 39_999], A[1, 32_768] = 1, 2, 3
+    start = torch.rand(2, 2, generator=seeded()), torch.rand(40_000, 2, generator=seeded(1))
+    M = A > 0
+    expected = oracles.gd(A, M, *start, 1, 0.1)
+    one_an_entry = oracles.sgd(A[:, [1, 32_768, 39_999]], M[:, [1, 32_768, 39_999]], start[0],
+                               start[1][[1, 32_768, 39_999]], 1, 0.1)  # fmt: skip
+    assert_equal(gd_factorize_masked(A, M, 2, 1, 0.1, init=start), expected, A.dtype)
+    for X, mask in ((A, M), (A.to_sparse(), None)):
+        U, V = sgd_factorize_masked(X, mask, 2, 1, 0.1, init=start)
+        assert_equal((U, V[[1, 32_768, 39_999]]), one_an_entry, A.dtype)
+        assert (V != start[1]).any(1).sum() == 3
+
+
+@both_masked
+@pytest.mark.parametrize("small", [0, mf_core.SMALL])
+def test_a_v_that_overflows_alone_is_found(factorize, small, monkeypatch):
+    monkeypatch.setattr(mf_core, "SMALL", small)
+    start = torch.tensor([[1e5]]), torch.tensor([[0.0]])  # V becomes 1e36 * 1e5; U has met V = 0
+    with pytest.raises(FloatingPointError, match="epoch 1 of 1"):
+        factorize(torch.tensor([[1e36]]), torch.ones(1, 1), 1, 1, 1.0, init=start)
+
+
+@pytest.mark.parametrize("factorize", [sgd_factorize_masked, gd_factorize_masked])
+@examples(40)
+@given(problems(), st.floats(0.1, 10))
+def test_the_epoch_that_divergence_names_is_the_first_one(factorize, problem, lr):
+    A, M, start, _, w = problem
+
+    def run(num_epochs):
+        return factorize(A, M, start[0].shape[1], num_epochs, lr, init=start, weight_decay=w)
+
+    try:
+        assert all(X.isfinite().all() for X in run(50))
+    except FloatingPointError as error:
+        epoch = int(str(error).split("in epoch ")[1].split()[0])
+        assert all(X.isfinite().all() for X in run(epoch - 1))
+        with pytest.raises(FloatingPointError, match=f"in epoch {epoch} of {epoch}:"):
+            run(epoch)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's own of the same
+@both_dtypes
+def test_a_result_beyond_the_dtypes_range_is_an_error(dtype):
+    top = torch.finfo(dtype).max
+    A, M = torch.tensor([[top, top], [top, -top]], dtype=dtype), torch.ones(2, 2)
+    for call, words in [
+        (lambda: reconstruction_loss(A, M, M), "a loss beyond"),
+        (lambda: truncated_svd(A, 1), "singular values beyond"),
+        (lambda: damped_means(torch.full((1, 1), top, dtype=dtype), M[:1, :1], 0), None),
+        (lambda: damped_means(A, M, 0), "means beyond" if dtype == torch.float64 else None),
+    ]:
+        if words:
+            with pytest.raises(FloatingPointError, match=f"{words} {dtype}'s range"):
+                call()
+        else:
+            assert all(X.isfinite().all() for X in call())
+
+
+def test_a_view_that_only_notes_a_change_of_sign_is_taken():
+    A = (A3 + 1j * A3).conj().imag
+    assert A.is_neg() and close(damped_means(A, M3, 1), damped_means(-A3, M3, 1))

@@ -5,10 +5,12 @@ import http.server
 import io
 import os
 import re
+import signal
 import struct
 import subprocess
 import tempfile
 import threading
+import warnings
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -17,13 +19,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import MOVIELENS, with_movielens
-from hypothesis import given, settings
+from conftest import MOVIELENS, examples, with_movielens
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mf_data
+import mf_files
 from mf_core import damped_means, reconstruction_loss
-from mf_data import download_ratings, load_coursework_matrix, load_ratings
+from mf_data import download_ratings, load_coursework_matrix, load_ratings, load_start
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +115,9 @@ def movielens(tmp_path):
     return tmp_path
 
 
-def zipped(file, members, **options):
+def zipped(file, members, compression=zipfile.ZIP_DEFLATED):
     """A zip file with these (name, content) pairs."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, **options) as archive:
+    with zipfile.ZipFile(file, "w", compression) as archive:
         for name, content in members:
             archive.writestr(name, content)
     return file
@@ -225,6 +228,10 @@ def test_a_table_too_large_for_dense_comes_as_a_sparse_one_that_mf_core_takes(
         ("movies.csv", "Eight", "Eight, The", "movies.csv has 4 fields on line 5"),
         ("movies.csv", "8,Eight", "1_,Eight", "movies.csv has '1_' on line 5"),
         ("movies.csv", "8,Eight", '8,"Eight', "movies.csv cannot be read .*unexpected end of data"),
+        ("movies.csv", "Eight", '"Eight"s', "movies.csv cannot be read .*expected after"),
+        ("movies.csv", "Eight,Drama", "Eight,Dr\0ma", "movies.csv has a NUL character on line 5"),
+        ("ratings.csv", "7,8,3.0,0", "7,8,3.0,\0", "ratings.csv has a NUL character on line 5"),
+        ("ratings.csv", "7,8,3.0", '7,"8,3.0', "ratings.csv cannot be read .*unexpected end"),
         ("movies.csv", "Eight", "E" * 200_000, "movies.csv cannot be read .*a line is longer"),
     ],
 )
@@ -328,6 +335,23 @@ def test_a_zip_that_unpacks_to_more_than_it_declares_is_read_no_further(tmp_path
     assert read < 10_000
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_byte_of_a_zip_of_another_compression_changes_nothing_or_is_refused_by_name(
+    tmp_path, compression
+):
+    file = zipped(tmp_path / "ml.zip", GOOD, compression)
+    content, expected, refused = file.read_bytes(), load_ratings("movielens", file), 0
+    first = content.index(b"ratings.csv") + len("ratings.csv")  # where what is packed starts
+    for k in range(first, first + 40):
+        file.write_bytes(content[:k] + bytes([content[k] ^ 0xFF]) + content[k + 1 :])
+        try:
+            assert same(load_ratings("movielens", file), expected)
+        except ValueError as error:
+            assert str(file) in str(error)
+            refused += 1
+    assert refused > 30
+
+
 @with_movielens
 def test_the_real_movielens_has_its_published_size():
     ratings = load_ratings("movielens", MOVIELENS)
@@ -359,7 +383,7 @@ def in_files(ratings, movies):
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(tables())
 def test_any_table_comes_back_from_a_folder_a_zip_and_as_a_sparse_one(drawn):
     ratings, movies = drawn
@@ -418,16 +442,133 @@ def loads_well_or_is_refused(source, path, low):
         assert str(path) in str(error)
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.sampled_from(["ratings.csv", "movies.csv", "ml.zip"]), mutations)
-def test_changed_bytes_of_movielens_files_load_consistently_or_are_refused_by_name(name, changes):
+@examples(150)
+@given(
+    st.sampled_from(["ratings.csv", "movies.csv", "ml.zip", "ml.zip"]),
+    st.sampled_from([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]),
+    mutations,
+)
+def test_changed_bytes_of_movielens_files_load_consistently_or_are_refused_by_name(
+    name, compression, changes
+):
     with tempfile.TemporaryDirectory() as folder:
         for file, content in GOOD:
             Path(folder, file).write_bytes(content.encode())
-        path = Path(zipped(Path(folder, "ml.zip"), GOOD)) if name == "ml.zip" else Path(folder)
+        path = Path(folder)
+        if name == "ml.zip":
+            path = zipped(path / name, GOOD, compression)
         changed = Path(folder, name)
         changed.write_bytes(mutated(changed.read_bytes(), changes))
         loads_well_or_is_refused("movielens", path, low=0.5)
+
+
+# ---------------------------------------------------------------------------------------------- small things, easily missed
+
+
+def test_the_cell_that_the_exercise_predicts_is_not_rated_whatever_the_seed():
+    assert not any(load_ratings(seed=seed, users=5).M[124, 4] for seed in range(6))
+
+
+def test_the_courseworks_numbers_are_float32_whatever_torchs_default():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = load_coursework_matrix()[0], *load_start("1.2"), *load_start("3.1")
+    finally:
+        torch.set_default_dtype(before)
+    assert {X.dtype for X in found} == {torch.float32}
+
+
+def test_a_table_of_ratings_is_dense_up_to_the_largest_number_of_cells(movielens, monkeypatch):
+    for cells, layout in ((6, torch.strided), (5, torch.sparse_coo)):  # it has 3 x 2
+        monkeypatch.setattr(mf_data, "MAX_CELLS", cells)
+        assert load_ratings("movielens", movielens).A.layout == layout
+
+
+def test_a_table_longer_than_what_is_read_at_a_time_is_read_whole(movielens, monkeypatch):
+    expected = load_ratings("movielens", movielens)
+    monkeypatch.setattr(mf_data, "CHUNK", 3)
+    monkeypatch.setattr(mf_data, "records", None)  # not by the strict reader
+    monkeypatch.setattr(mf_data, "by_number", lambda *_: {1: "ab", 3: "cd", 8: "ef"})
+    assert torch.equal(load_ratings("movielens", movielens).A, expected.A)
+
+
+def test_the_last_part_of_a_table_is_checked_as_the_first(movielens, monkeypatch):
+    monkeypatch.setattr(mf_data, "CHUNK", 3)
+    (movielens / "ratings.csv").write_text(RATINGS.replace("8,3.0", "8,9.0"))
+    with pytest.raises(ValueError, match="'9.0' on line 5"):
+        load_ratings("movielens", movielens)
+
+
+def test_na_is_a_word_like_any_other_in_a_title_and_in_a_column_that_is_not_asked_for(movielens):
+    expected = load_ratings("movielens", movielens)
+    lines = RATINGS.splitlines()
+    more = ["tag," + lines[0], *("NA," + line for line in lines[1:])]
+    (movielens / "ratings.csv").write_text("\n".join(more) + "\n")
+    (movielens / "movies.csv").write_text(MOVIES.replace("Eight", "NA"), encoding="utf-8")
+    found = load_ratings("movielens", movielens)
+    assert torch.equal(found.A, expected.A) and found.titles[2] == "NA"
+
+
+def test_an_end_of_line_within_a_title_is_kept(movielens):
+    for title in ("a\rb", "a\nb", "a\r\nb"):
+        text = MOVIES.replace("Eight", f'"{title}"')
+        (movielens / "movies.csv").write_bytes(text.encode())
+        assert load_ratings("movielens", movielens).titles[2] == title
+
+
+def test_blank_lines_before_the_header_are_skipped(movielens):
+    expected = load_ratings("movielens", movielens)
+    (movielens / "ratings.csv").write_text("\n\n" + RATINGS)
+    (movielens / "movies.csv").write_text("\r\n" + MOVIES, encoding="utf-8", newline="")
+    assert same(load_ratings("movielens", movielens), expected)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_of_an_endless_line_no_more_is_read_than_a_line_may_have(movielens, packed, monkeypatch):
+    content = (RATINGS + "7,8," + "3" * 20_000_000).encode()
+    (movielens / "ratings.csv").write_bytes(content)
+    stored = zipfile.ZipFile(movielens / "ml.zip", "w")  # without compression
+    with stored:
+        stored.writestr("ratings.csv", content)
+        stored.writestr("movies.csv", MOVIES)
+    read, inner = 0, mf_files._Bounded.readinto
+
+    def counted(self, buffer):
+        nonlocal read
+        found = inner(self, buffer)
+        read += found
+        return found
+
+    monkeypatch.setattr(mf_files._Bounded, "readinto", counted)
+    with pytest.raises(ValueError, match="ratings.csv cannot be read .*a line is longer than"):
+        load_ratings("movielens", movielens / "ml.zip" if packed else movielens)
+    assert 0 < read < 2_000_000
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_ctrl_c_while_ratings_are_read_is_no_fault_of_the_file(
+    movielens, block, interruptible, monkeypatch
+):
+    """pandas makes an error of its own of it, and the slow reader would start from the beginning."""
+    inner, calls = mf_files._Bounded.readinto, []
+
+    def interrupted(self, buffer):
+        calls.append(buffer)
+        if len(calls) == block:
+            signal.raise_signal(signal.SIGINT)
+        return inner(self, buffer)
+
+    monkeypatch.setattr(mf_data, "by_number", lambda *_: {})
+    monkeypatch.setattr(mf_files._Bounded, "readinto", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_ratings("movielens", movielens)
+
+
+def test_sorting_in_parts_is_sorting():
+    generator = np.random.default_rng(0)
+    for place in (generator.integers(0, 50, 300), np.array([7]), np.arange(40)[::-1]):
+        assert np.array_equal(mf_data._order(place), np.argsort(place, kind="stable"))
 
 
 # ----------------------------------------------------------------------------------------------------------- the course's
@@ -480,7 +621,6 @@ class Evil:
     ],
 )
 @pytest.mark.parametrize("zipformat", [True, False])
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_broken_course_file_is_refused_and_no_pickle_is_run(
     course, monkeypatch, content, words, zipformat
 ):
@@ -523,6 +663,8 @@ def test_a_course_file_that_unpacks_to_far_too_much_is_refused(course):
         ("0,Zero\n", "0,\n", "empty field on line 3: name"),
         ("movie,name", "movie,title", "no column name"),
         ("Zero", "Z\0ro", "a NUL character on line 3"),
+        ("Two", '"Two', "cannot be read .*unexpected end"),
+        ("Zero", '"Ze"ro', "cannot be read .*expected after"),
         (TITLES, "", "no column movie, name"),
     ],
 )
@@ -541,7 +683,7 @@ def test_a_missing_course_file_is_named(course):
         load_ratings("course", course / "titles.csv")
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     st.lists(
         st.lists(st.sampled_from([0, 1, 2.5, 5]), min_size=3, max_size=3), min_size=1, max_size=4
@@ -573,7 +715,7 @@ def saved_bytes(zipformat):
     return buffer.getvalue()
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.sampled_from(["ratings.pt", "titles.csv"]), st.booleans(), mutations)
 def test_changed_bytes_of_course_files_load_consistently_or_are_refused_by_name(
     name, zipformat, changes
@@ -584,6 +726,44 @@ def test_changed_bytes_of_course_files_load_consistently_or_are_refused_by_name(
         for file, data in content.items():
             Path(folder, file).write_bytes(data)
         loads_well_or_is_refused("course", Path(folder), low=1)
+
+
+@pytest.mark.parametrize("bad", [1e-46, 0.5, 5.5, -1.0, float("nan"), float("inf")])
+def test_one_bad_value_among_good_ones_is_refused(course, bad):
+    A = torch.tensor([[0.0, 5.0], [1.0, 0.0], [3.0, 2.5]], dtype=torch.float64)
+    A[2, 1] = bad
+    torch.save(A, course / "ratings.pt")
+    with pytest.raises(ValueError, match="ratings.pt has no rating or other values"):
+        load_ratings("course", course)
+
+
+def test_a_tensor_of_too_many_cells_is_refused_and_one_at_the_bound_taken(course, monkeypatch):
+    monkeypatch.setattr(mf_data, "MAX_CELLS", 6)  # it has 3 x 2
+    assert load_ratings("course", course).A.shape == (3, 2)
+    monkeypatch.setattr(mf_data, "MAX_CELLS", 5)
+    with pytest.raises(ValueError, match="at most 5 cells"):
+        load_ratings("course", course)
+
+
+def test_a_tensor_with_another_number_than_was_saved_is_refused(course):
+    file = course / "ratings.pt"
+    old, new = (torch.tensor([x]).numpy().tobytes() for x in (2.5, 4.5))
+    content = file.read_bytes()
+    assert content.count(old) == 1
+    file.write_bytes(content.replace(old, new))
+    with pytest.raises(ValueError, match="ratings.pt is not a tensor.*checksum is wrong"):
+        load_ratings("course", course)
+
+
+def test_a_tensor_that_is_not_the_published_one_is_warned_of_by_name(course, published):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_ratings("course", course)
+    torch.save(torch.ones(3, 2), course / "ratings.pt")
+    words = re.escape(f"{course / 'ratings.pt'} is not the file that the course published")
+    with pytest.warns(UserWarning, match=words) as caught:
+        load_ratings("course", course)
+    assert [warning.filename for warning in caught] == [__file__]  # where it is called
 
 
 # ------------------------------------------------------------------------------------------------------------- downloads
@@ -735,6 +915,68 @@ def test_make_data_gets_both_sources_where_load_ratings_looks_for_them(
     assert load_ratings("movielens").A.shape == (3, 2)
 
 
+@pytest.mark.parametrize("mine", ["a file", "a dangling link"])
+def test_what_appears_during_a_download_is_kept_and_so_is_the_download(
+    published, tmp_path, mine, monkeypatch
+):
+    file, check = tmp_path / "data/course/ratings.pt", mf_data._check
+
+    def meanwhile(unfinished):
+        if mine == "a file":
+            file.write_text("mine")
+        else:
+            file.symlink_to("nowhere")
+        check(unfinished)
+
+    monkeypatch.setattr(mf_data, "_check", meanwhile)
+    with pytest.raises(FileExistsError, match=re.escape(f"{file} has appeared meanwhile")) as error:
+        download_ratings("course", tmp_path / "data", url=published.url)
+    spare = Path(str(error.value).split("the download is ")[1])
+    assert spare.read_bytes() == published.files["ratings.pt"][1]
+    assert file.is_symlink() if mine == "a dangling link" else file.read_text() == "mine"
+
+
+def test_a_link_that_leads_nowhere_is_not_written_through(published, tmp_path):
+    file = tmp_path / "data/course/ratings.pt"
+    file.parent.mkdir(parents=True)
+    file.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="ratings.pt is kept, but is not right"):
+        download_ratings("course", tmp_path / "data", url=published.url)
+    assert file.is_symlink() and not (tmp_path / "elsewhere").exists()
+
+
+def test_what_a_killed_download_left_is_cleared_and_nothing_else_used(
+    published, tmp_path, monkeypatch
+):
+    """A folder for temporary files may lie in another file system, whence nothing can be linked."""
+    left = tmp_path / "data/course/unfinished-abc"
+    left.mkdir(parents=True)
+    (left / "ratings.pt").write_text("half")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    download_ratings("course", tmp_path / "data", url=published.url)
+    assert files_in(tmp_path / "data") == ["course/ratings.pt", "course/titles.csv"]
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("place", ["data", "data/course"])
+def test_a_file_in_place_of_the_folder_is_named(published, tmp_path, place):
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("mine")
+    with pytest.raises(NotADirectoryError, match=f"{place} is a file.*move it away"):
+        download_ratings("course", tmp_path / "data", url=published.url)
+    assert (tmp_path / place).read_text() == "mine"
+
+
+def test_addresses_and_checksums_are_those_of_the_account_of_the_data():
+    account = (mf_data.DATA / "README.md").read_text(encoding="utf-8")
+    for source, page in mf_data.PAGES.items():
+        assert f"<{page}" in account
+        for name in mf_data.FILES[source]:
+            assert f"data/{source}/{name}" in account
+    for checksum in mf_data.CHECKSUMS.values():
+        assert checksum.split()[-1] in account
+
+
 def test_wrong_arguments_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(mf_data, "DATA", tmp_path)
     for call, words in [
@@ -742,6 +984,15 @@ def test_wrong_arguments_are_named(tmp_path, monkeypatch):
         (lambda: load_ratings("movielens"), "ml-latest-small.zip is missing.*make data"),
         (lambda: load_ratings(path="x"), "path is 'x'"),
         (lambda: download_ratings("synthetic"), "source is 'synthetic'.*'course' or 'movielens'"),
+        (lambda: load_ratings(seed=-1), "seed is -1; .*from 0"),
+        (lambda: load_ratings(seed=None), "seed is None"),
+        (lambda: load_ratings(seed=True), "seed is True"),
+        (lambda: load_ratings(users=4), "users is 4; .*from 5"),
+        (lambda: load_ratings(source=["x"]), r"source is \['x'\]"),
+        (lambda: load_ratings("course", 5), "path is 5; it needs"),
+        (lambda: download_ratings(["x"]), r"source is \['x'\]"),
+        (lambda: download_ratings("course", url=5), "url is 5"),
+        (lambda: download_ratings("course", 5), "folder is 5; it needs"),
     ]:
-        with pytest.raises((ValueError, FileNotFoundError), match=words):
+        with pytest.raises((TypeError, ValueError, FileNotFoundError), match=words):
             call()

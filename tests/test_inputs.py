@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+from conftest import examples
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mf_core import (
     damped_means,
@@ -101,7 +104,6 @@ INDEX, ONE = [[0], [1]], [1.0]
 unchecked = dict(check_invariants=False)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # CSR is "in beta"
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -128,6 +130,15 @@ unchecked = dict(check_invariants=False)
             ),
             "A is a malformed",
         ),
+        *(
+            (
+                lambda i=i, j=j: torch.sparse_coo_tensor(
+                    [[i], [j]], ONE, (2, 2), is_coalesced=True, **unchecked
+                ),
+                "A is a malformed",
+            )
+            for i, j in ((-1, 0), (2, 0), (0, -1), (0, 2))
+        ),
         (
             lambda: torch.sparse_coo_tensor([[1]], [[1.0, 2.0]], (2, 2)),
             "A is sparse in one dimension",
@@ -143,6 +154,10 @@ unchecked = dict(check_invariants=False)
         (
             lambda: torch.sparse_csr_tensor([0, 2, 2], [1, 1], [1.0, 2.0], (2, 2), **unchecked),
             "A is a malformed",
+        ),
+        (
+            lambda: torch.sparse_csr_tensor([0, 1, 4, 0], [], [], (3, 3), **unchecked),
+            "A is a malformed sparse tensor: the row pointers fall",
         ),
         (
             lambda: torch.sparse_csr_tensor(
@@ -174,3 +189,40 @@ def test_where_a_sparse_tensor_or_its_mask_is_not_taken_the_remedy_is_named():
     ]:
         with pytest.raises(ValueError, match=words):
             call()
+
+
+@st.composite
+def sparse_tensors(draw):
+    """COO or CSR with whatever indices, sound or not: torch is told not to look."""
+    count, number = draw(st.integers(0, 4)), st.integers(-1, 3) | st.sampled_from([2**31, 2**40])
+    values = [1.0 + k for k in range(count)]
+    indices = [draw(st.lists(number, min_size=count, max_size=count)) for _ in range(2)]
+    if draw(st.booleans()):
+        flag = draw(st.booleans())
+        return torch.sparse_coo_tensor(torch.tensor(indices, dtype=torch.int64), values, (3, 3), is_coalesced=flag,
+                                       check_invariants=False)  # fmt: skip
+    rows = draw(st.lists(st.integers(-1, 4), min_size=4, max_size=4))
+    rows = sorted([0, *rows[:2], count]) if draw(st.booleans()) else rows
+    return torch.sparse_csr_tensor(torch.tensor(rows), torch.tensor(indices[1], dtype=torch.int64), values, (3, 3),
+                                   check_invariants=False)  # fmt: skip
+
+
+@examples(150)
+@given(sparse_tensors())
+def test_any_sparse_tensor_is_refused_by_name_or_means_what_its_dense_form_means(A):
+    start = torch.ones(3, 1), torch.ones(3, 1)
+    try:
+        U, V = sgd_factorize(A, 1, 2, init=start)
+    except ValueError as error:
+        assert str(error).startswith("A ")
+        return
+    if A.layout == torch.sparse_csr:
+        rows = torch.repeat_interleave(torch.arange(3), A.crow_indices().diff())
+        index = torch.stack([rows, A.col_indices()])
+    else:
+        index = A._indices()
+    dense, M = torch.zeros(3, 3), torch.zeros(3, 3)
+    dense[tuple(index)], M[tuple(index)] = A.values() if A.layout == torch.sparse_csr else A._values(), 1.0  # fmt: skip
+    assert M.sum() == index.shape[1]  # each entry once, in its place
+    expected = sgd_factorize_masked(dense, M, 1, 2, init=start)
+    assert torch.equal(U, expected[0]) and torch.equal(V, expected[1])

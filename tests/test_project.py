@@ -1,13 +1,18 @@
 """The house: one list of versions, imports that run one way, modules and Makefile as CONTRIBUTING.md says."""
 
 import ast
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
 import nbformat
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,3 +97,80 @@ def test_notebooks_holds_lessons_and_what_they_import():
 def test_no_line_of_a_module_is_longer_than_100_characters():
     for path in MODULES.values():
         assert max(map(len, path.read_text(encoding="utf-8").splitlines())) <= 100, path.name
+
+
+# -------------------------------------------------------------------------------------------------- the Makefile and refresh
+
+
+def python(file, version):
+    """A python that says that it is of this version."""
+    code = f"import sys; sys.version_info = {version}; exec(sys.argv[1])"
+    file.write_text(f"#!/bin/sh\nexec '{sys.executable}' -c '{code}' \"$2\"\n")
+    file.chmod(0o755)
+    return file
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A folder with what make needs before anything is installed."""
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def make(clone, *arguments, **environment):
+    command = [shutil.which("make"), "-s", *arguments]
+    options = {"cwd": clone, "capture_output": True, "text": True, "env": os.environ | environment}
+    return subprocess.run(command, **options)
+
+
+def test_a_python_that_is_too_old_is_refused_before_anything_is_made(clone):
+    old = python(clone / "python3.10", (3, 10, 9))
+    run = make(clone, "lint", f"PYTHON={old}")
+    assert run.returncode and f"Python 3.11 or newer is needed, and {old} is 3.10" in run.stderr
+    assert not (clone / ".venv").exists()
+
+
+def test_the_virtual_environment_follows_another_python(clone):
+    (clone / ".venv").mkdir()
+    (clone / ".venv/ready-3.12").touch()
+    for version, remade in (((3, 12, 1), False), ((3, 13, 0), True)):
+        other = python(clone / "python", version)
+        assert (
+            "-m venv --clear .venv" in make(clone, "-n", "lint", f"PYTHON={other}").stdout
+        ) == remade
+
+
+def test_a_chromium_of_any_of_its_names_is_found(clone):
+    show = ["--eval=show: ; $(info <$(CHROMIUM)>)", "show", f"PYTHON={sys.executable}"]
+    assert make(clone, *show, PATH=str(clone)).stdout == "<>\n"
+    for name in ("google-chrome-stable", "google-chrome", "chromium-browser", "chromium"):
+        (clone / name).write_text("#!/bin/sh\n")
+        (clone / name).chmod(0o755)
+        assert make(clone, *show, PATH=str(clone)).stdout == f"<{clone / name}>\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
+def test_refresh_that_is_ended_says_so_and_leaves_neither_process_nor_change(tmp_path, number):
+    file, started = tmp_path / "long.ipynb", tmp_path / "started"
+    work = f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(90)"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(work)]), file)
+    before = file.read_bytes()
+    handled = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import runpy, sys; "
+    handled += f"sys.path[0] = '{ROOT / 'tools'}'; runpy.run_path('{ROOT / 'tools/refresh.py'}', run_name='__main__')"
+    command = [sys.executable, "-c", handled, str(file)]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    end = time.monotonic() + 60
+    while not (started.exists() and started.read_text()) and time.monotonic() < end:
+        time.sleep(0.05)
+    kernel = int(started.read_text())
+    run.send_signal(number)
+    output = run.communicate(timeout=30)[0]
+    if number == signal.SIGINT:
+        assert run.returncode == 1 and "Traceback" not in output
+        assert output.splitlines()[-1].startswith("interrupted: notebooks that were not finished")
+    while Path(f"/proc/{kernel}").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    with pytest.raises(ProcessLookupError):
+        os.kill(kernel, 0)
+    assert file.read_bytes() == before

@@ -162,9 +162,7 @@ def test_each_figure_has_the_text_that_is_stored_with_it(build, pages):
     assert all(stored)
     shown = [pages[build / f"html/{path.stem}.html"].figures for path in NOTEBOOKS]
     assert shown == stored
-    cover = pages[build / "html/index.html"].figures
-    assert len(cover) == 1
-    assert pages[build / "paper/index.html"].figures == cover + sum(stored, [])
+    assert pages[build / "paper/index.html"].figures == sum(stored, [])
 
 
 def test_headings_are_in_order_and_tables_have_headers(pages):
@@ -179,13 +177,13 @@ def test_headings_are_in_order_and_tables_have_headers(pages):
 def test_the_report_is_light(build):
     megabyte = 2**20
     files = [path for path in (build / "html").rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 25 * megabyte
+    assert sum(path.stat().st_size for path in files) < 10 * megabyte
     for path in (build / "html").glob("*.html"):
         pictures = [
             path.parent / source for source in Page(path).sources if source.startswith("_images")
         ]
         assert (
-            path.stat().st_size + sum(picture.stat().st_size for picture in pictures) < 5 * megabyte
+            path.stat().st_size + sum(picture.stat().st_size for picture in pictures) < 2 * megabyte
         ), path
 
 
@@ -291,7 +289,7 @@ def test_nothing_of_an_earlier_build_is_left_in_the_source_folder(tmp_path):
     make("source", tmp_path)
     names = {path.name for path in (tmp_path / "source").iterdir()}
     pages = {path.name for path in (ROOT / "report").glob("*.md")} | {"data.md"}
-    assert names == pages | {"bench.txt", "completions.png"} | {path.name for path in NOTEBOOKS}
+    assert names == pages | {"bench.txt"} | {path.name for path in NOTEBOOKS}
 
 
 @pytest.fixture
@@ -406,15 +404,19 @@ def axe():
         if not shutil.which("npm"):
             pytest.skip("no npm here, and so no axe-core")
         folder.mkdir(parents=True, exist_ok=True)
-        packed = subprocess.run(
-            ["npm", "pack", "--silent", AXE],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        quick = ["--fetch-retries=0", "--fetch-timeout=10000"]
+        try:
+            packed = subprocess.run(
+                ["npm", "pack", "--silent", *quick, AXE],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=20,
+            )
+        except subprocess.TimeoutExpired:
+            pytest.skip("npm gets no axe-core within 20 seconds")
         if packed.returncode:
-            pytest.skip(f"npm can't get axe-core: {packed.stderr[-200:]}")
+            pytest.skip(f"npm can't get axe-core: {packed.stderr[-200:] or packed.stdout[-200:]}")
         shutil.unpack_archive(folder / packed.stdout.split()[-1], folder)
     return script
 
@@ -440,31 +442,23 @@ def test_axe_finds_nothing_wrong(browser, build, axe, theme):
 
 
 def works_by_keyboard_and_mouse(page, player):
-    """The captions of the player's first, second and last frame, reached with keys and with the button."""
-    slider, button, caption = (
-        player.locator("input"),
-        player.locator("button"),
-        player.locator("figcaption"),
-    )
+    """What the player says of its first, second and last frame, reached with keys and with the button."""
+    slider, button, said = (player.locator(part) for part in ("input", ".play", ".said"))
     last = slider.get_attribute("max")
     drawing = player.locator("svg").first.inner_html
-    shown = {last: (caption.text_content(), drawing())}
+    shown = {last: (said.text_content(), drawing())}
     for key, frame in (("Home", "0"), ("ArrowRight", "1")):
         slider.press(key)
-        assert (
-            slider.input_value() == frame
-            and slider.get_attribute("aria-valuetext") == caption.text_content()
-        )
-        shown[frame] = (caption.text_content(), drawing())
-    assert (
-        len({text for text, _ in shown.values()})
-        == len({picture for _, picture in shown.values()})
-        == 3
-    )
+        assert slider.input_value() == frame
+        assert slider.evaluate("e => e.ariaValueText") == said.text_content()
+        shown[frame] = (said.text_content(), drawing())
+    assert len({text for text, _ in shown.values()}) == 3
+    assert len({picture for _, picture in shown.values()}) == 3
     button.click()
     assert button.text_content() == "Pause"
     page.wait_for_function("i => i.value == i.max", arg=slider.element_handle())
-    assert button.text_content() == "Play" and (caption.text_content(), drawing()) == shown[last]
+    page.wait_for_function("e => e.textContent == 'Play'", arg=button.element_handle())
+    assert (said.text_content(), drawing()) == shown[last]
     return [shown[frame][0] for frame in ("0", "1", last)]
 
 
@@ -475,47 +469,51 @@ def test_a_player_moves_what_it_was_given(browser, tmp_path):
     import moving
 
     fig, (left, right) = plt.subplots(1, 2)
-    (line,), (dots,) = left.plot([], []), left.plot([], [], "o")
+    (line,), (dots,) = left.plot([], []), right.plot([], [], "o")
     left.set(xlim=(0, 1), ylim=(0, 1))
-    picture = right.imshow([[0.0, 1.0]], aspect="auto")
+    right.set(xlim=(0.1, 10), ylim=(0.1, 10), xscale="log", yscale="log")
     frames = {
         line: [[(0, 0)], [(0, 0), (1, 0.5)], [(0, 0), (1, 1)]],
-        dots: [[(0, 0)], [(1, 0.5)], [(1, 1)]],
-        picture: [[[0.0, 1.0]], [[1.0, 0.0]], [[1.0, 1.0]]],
+        dots: [[(0.1, 0.1)], [(1, 1)], [(10, 10)]],
     }
     with pytest.raises(ValueError, match="has 3 frames, but there are 2 captions"):
         moving.player(fig, frames, ["a", "b"], "alt")
-    shown = []
+    captions, shown = ["one", "</script>", "<b>three"], []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(moving, "display", lambda bundle, raw: shown.append(bundle["text/html"]))
-        moving.player(fig, frames, ["one", "</script>", "<b>three"], "two lines and a picture")
+        moving.player(fig, frames, captions, "a line and a dot")
     (tmp_path / "player.html").write_text(f"<!doctype html><meta charset=utf-8>{shown[0]}")
     page = browser.new_page()
     page.goto((tmp_path / "player.html").as_uri())
-    assert works_by_keyboard_and_mouse(page, page.locator(".player")) == [
-        "one",
-        "</script>",
-        "<b>three",
-    ]
-    moved = page.locator("path.moving")
-    corner = r"M([\d.]+) ([\d.]+)"
-    end = [float(x) for x in re.match(corner, moved.nth(1).get_attribute("d")).groups()]
-    page.locator("input").press("Home")
-    start = [float(x) for x in re.match(corner, moved.nth(1).get_attribute("d")).groups()]
-    x, y, width, height = map(float, page.locator("svg svg").first.get_attribute("viewBox").split())
-    assert start == pytest.approx([x, y + height], abs=0.2) and end == pytest.approx(
-        [x + width, y], abs=0.2
-    )
+    assert works_by_keyboard_and_mouse(page, page.locator(".live")) == captions
+    for key, part in (("Home", 0), ("ArrowRight", 0.5), ("End", 1)):
+        page.locator("input").press(key)
+        for layer in page.locator("svg svg").all():
+            x, y, width, height = map(float, layer.get_attribute("viewBox").split())
+            path = re.findall(r"[\d.]+", layer.locator("path").get_attribute("d"))
+            if len(path) == 3:  # the dot; the line ends where its last point is
+                at = [float(z) for z in path[:2]]
+                assert at == pytest.approx([x + part * width, y + (1 - part) * height], abs=0.2)
+            else:
+                at = [float(z) for z in path[-2:]]
+                end = (
+                    [x + width, y + height / 2]
+                    if part == 0.5
+                    else [x + part * width, y + (1 - part) * height]
+                )
+                assert at == pytest.approx(end, abs=0.2)
     page.close()
 
 
 @in_chromium
 def test_every_player_of_the_report_works_without_python(browser, build):
-    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page, played = browser.new_page(viewport={"width": 390, "height": 800}), 0
     for path in sorted((build / "html").glob("[1-9]*.html")):
         page.goto(path.as_uri())
-        for player in page.locator(".player").all():
+        for player in page.locator(".live:has([name=frame])").all():
             works_by_keyboard_and_mouse(page, player)
+            played += 1
+    assert played
     page.close()
 
 
@@ -531,7 +529,7 @@ def test_the_pdf_is_tagged_a4_with_contents_and_without_dead_controls(browser, b
     page.goto((build / "paper/index.html").as_uri())
     page.emulate_media(media="print")
     assert page.locator(".contents a").count() > 40
-    controls = page.locator("button, input, nav, .headerlink").all()
+    controls = page.locator("button, input, nav, form, .headerlink").all()
     assert controls and not [control.inner_html() for control in controls if control.is_visible()]
     for answer in page.locator("details").all():
         text = answer.locator("p").first

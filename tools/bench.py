@@ -365,8 +365,74 @@ def bench_start():
         )
 
 
+# In the page: move each slider through forty values, an event a frame as browsers send them, and note the milliseconds
+# from the event until the frame with the new figure is painted. If asked to, run the thousand seeds meanwhile.
+REPAINTS = """async seeds => {
+  const times = [], channel = new MessageChannel();
+  for (const slider of document.querySelectorAll(".live input[type=range]")) {
+    if (seeds) document.querySelector(".run").click();
+    for (let k = 0; k < 40; k++) {
+      await new Promise(done => requestAnimationFrame(() => {
+        const event = performance.now();
+        channel.port1.onmessage = () => done(times.push(performance.now() - event));
+        slider.value = +slider.min + (slider.max - slider.min) * k / 39;
+        slider.dispatchEvent(new Event("input", { bubbles: true }));
+        channel.port2.postMessage(0);
+      }));
+    }
+  }
+  return times;
+}"""
+A_THOUSAND_SEEDS = """async () => {
+  const start = performance.now(), counted = document.querySelector(".counted");
+  document.querySelector(".run").click();
+  while (!counted.textContent.startsWith("1,000")) await new Promise(requestAnimationFrame);
+  return performance.now() - start;
+}"""
+
+
+def bench_live():
+    """The live figures in Chromium: from an event to the repainted figure; a thousand seeds."""
+    import nbformat
+    from conftest import CHROMIUM
+    from playwright.sync_api import sync_playwright
+
+    if not CHROMIUM:
+        print("| live figures | | *no Chromium here* | | | | |")
+        return
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+
+        def repaints(what, seeds=False):
+            times = page.evaluate(REPAINTS, seeds)
+            median, worst = text(statistics.median(times) / 1e3), text(max(times) / 1e3)
+            print(
+                f"| live: {what}, event to repaint | worst | {median} | {worst} | | 16 ms, 50 ms | |"
+            )
+
+        for path in sorted(ROOT.glob("notebooks/*.ipynb")):
+            for cell in nbformat.read(path, as_version=4).cells:
+                for output in cell.get("outputs", []):
+                    figure = output.get("data", {}).get("text/html", "")
+                    if not figure.startswith('<figure class="live"'):
+                        continue
+                    file = Path(folder, "page.html")
+                    file.write_text(
+                        f"<!doctype html><meta charset=utf-8>{figure}", encoding="utf-8"
+                    )
+                    page.goto(file.as_uri())
+                    repaints(path.stem[:3])
+                    if 'class="run"' in figure:
+                        took = statistics.median(page.evaluate(A_THOUSAND_SEEDS) for _ in range(3))
+                        repaints(f"{path.stem[:3]} while 1,000 seeds run", seeds=True)
+                        print(f"| live: 1,000 seeds | | {text(took / 1e3)} | | | about 1 s | |")
+        browser.close()
+
+
 ROWS = {
     "small": bench_small,
+    "live": bench_live,
     **{f"gd-{rank}": lambda rank=rank: bench_gd(rank) for rank in (1, 2, 5, 10, 20, 50)},
     "libmf-5": lambda: bench_peer("libmf", 1000, 10_000, 5_000_000, 5, 1, 11, 5, "3 x"),
     "surprise-5": lambda: bench_peer("surprise", 1000, 10_000, 5_000_000, 5, 1, 3, 3, "15 x"),

@@ -12,10 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-import nbformat
 import yaml
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -25,16 +22,24 @@ AT_ONCE = 2  # notebooks
 
 async def refresh(path, turn):
     """Execute the notebook, normalise it, and replace the file; left as it was if a cell fails."""
+    import nbformat  # here, with what takes seconds, so that Ctrl-C then is caught as well
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+
     async with turn:
         notebook = nbformat.read(path, as_version=4)
-        resources = {"metadata": {"path": str(NOTEBOOKS)}}
-        client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources)
+        options = {"resources": {"metadata": {"path": str(NOTEBOOKS)}}}
+        options["extra_arguments"] = ["--log-level=CRITICAL"]  # a kernel that is ended complains
+        client = NotebookClient(notebook, timeout=600, kernel_name="python3", **options)
         try:
             await client.async_execute()
         except CellExecutionError as error:
-            raise SystemExit(
-                f"{path.name} is left as it was; a cell fails: {error.ename}: {error.evalue}"
-            ) from None
+            left = f"{path.name} is left as it was; a cell fails"
+            raise RuntimeError(f"{left}: {error.ename}: {error.evalue}") from None
+        except DeadKernelError:
+            if asyncio.current_task().cancelling():  # nbclient takes Ctrl-C for this
+                raise asyncio.CancelledError from None
+            raise
         normalise(notebook)
         write(path, nbformat.writes(notebook).encode() + b"\n")
         print("refreshed", path.name, flush=True)
@@ -42,7 +47,12 @@ async def refresh(path, turn):
 
 async def refresh_all(paths):
     turn = asyncio.Semaphore(AT_ONCE)
-    await asyncio.gather(*(refresh(path, turn) for path in paths))
+    # nbclient would catch Ctrl-C, end one kernel and go on to a long traceback; asyncio ends all.
+    asyncio.get_running_loop().add_signal_handler = lambda *_: None
+    tasks = (refresh(path, turn) for path in paths)
+    failed = [error for error in await asyncio.gather(*tasks, return_exceptions=True) if error]
+    if failed:
+        raise failed[0]
 
 
 def write(path, content):
@@ -81,6 +91,8 @@ def join_streams(cell):
 
 def pictures(path):
     """The notebook's figures, as PNG, in order."""
+    import nbformat
+
     for cell in nbformat.read(path, as_version=4).cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
@@ -110,3 +122,5 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit("interrupted: notebooks that were not finished are as they were")
+    except RuntimeError as error:
+        sys.exit(str(error))
