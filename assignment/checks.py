@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 
-class NotYet(AssertionError):
+class NotYetError(AssertionError):
     """An answer that is not right yet; a notebook shows its text alone."""
 
     def _render_traceback_(self):
@@ -18,18 +18,18 @@ class NotYet(AssertionError):
 
 
 def check(name, function, cases=None):
-    """Try the function on all inputs of this task; raise NotYet at the first that goes wrong."""
+    """Try the function on all inputs of this task; raise NotYetError at the first that goes wrong."""
     file = Path(__file__).with_name("checks.json")
     for case in cases or json.loads(file.read_text(encoding="utf-8"))[name]:
         try:
             value = plain(call(function, case))
         except NotImplementedError:
-            raise NotYet(f"{name} is not written yet.") from None
+            raise NotYetError(f"{name} is not written yet.") from None
         except Exception:
             print(f"{name} stops with an error, {describe(case)}")
             raise
         if meaning := judge(case, value):
-            raise NotYet(explain(name, case, value, meaning))
+            raise NotYetError(explain(name, case, value, meaning))
         print(f"✓ {case['name']}")
 
 
@@ -112,6 +112,4 @@ def _shown(value):
 def _near(values, others):
     pairs = [(torch.as_tensor(x).double(), torch.as_tensor(y).double())
              for x, y in zip(values, others, strict=True)]  # fmt: skip
-    return all(
-        x.shape == y.shape and torch.allclose(x, y, rtol=1e-3, atol=2e-4) for x, y in pairs
-    )
+    return all(x.shape == y.shape and torch.allclose(x, y, rtol=1e-3, atol=2e-4) for x, y in pairs)

@@ -17,11 +17,22 @@ from pathlib import Path
 import nbformat
 import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from tasks import (
+    HERE,
+    ROOT,
+    answered,
+    cases,
+    function_of,
+    head,
+    notebook,
+    sections,
+    seed_of,
+    solution,  # fmt: skip
+    tasks,
+)
 
 from mf_core import gd_factorize_masked
 from mf_data import load_coursework_matrix, load_ratings
-from tasks import HERE, ROOT, answered, cases, function_of, head, notebook, sections, seed_of
-from tasks import solution, tasks  # isort: skip
 
 USERS = 1000  # of the ratings
 PACKAGES = "torch numpy pandas matplotlib jupyterlab ipykernel".split()
@@ -124,7 +135,7 @@ def cells_of(section, fill, seed, solved):
             yield graded(new(fill(cell[kind])), name, "read-only")
 
 
-def write_edition(folder, A, M, ratings, seed, solved=False):
+def write_edition(folder, A, M, ratings, visible, seed, solved=False):
     """A whole edition in a folder, which it replaces."""
     half = folder.with_name(folder.name + ".half")
     shutil.rmtree(half, ignore_errors=True)
@@ -143,10 +154,6 @@ def write_edition(folder, A, M, ratings, seed, solved=False):
         book = new_notebook(cells=list(cells_of(section, fill, seed, solved)))
         book.metadata = {"kernelspec": kernel}
         nbformat.write(book, half / path.name)
-    visible = {
-        name: [answered(task, case) for case in cases(task, seed_of(seed, "visible", name))]
-        for name, task in tasks().items()
-    }
     (half / "checks.json").write_text(json.dumps(visible), encoding="utf-8")
     shutil.copy(HERE / "checks.py", half)
     shutil.copy(HERE / "students.md", half / "README.md")
@@ -176,9 +183,14 @@ def make(build, matrix=None, seed=0):
         for section, template in sections().items() for cell in template["cells"]
         if "question" in cell
     }  # fmt: skip
+    visible = {
+        name: [answered(task, case) for case in cases(task, seed_of(seed, "visible", name))]
+        for name, task in tasks().items()
+    }
     key = {"seed": seed, "figures": known, "questions": questions}
-    write_edition(build / "assignment", A, M, ratings, seed)
-    write_edition(build / "nbgrader/source/coursework", A, M, ratings, seed, solved=True)
+    same = (A, M, ratings, visible, seed)
+    write_edition(build / "assignment", *same)
+    write_edition(build / "nbgrader/source/coursework", *same, solved=True)
     (build / "key.json").write_text(json.dumps(key, indent=1), encoding="utf-8")
     return key
 

@@ -1,0 +1,455 @@
+"""Marks submissions: `make mark SUBMISSIONS=folder`, with a folder or a zip file for each student.
+
+The submission's functions run shut in (runner.py), on inputs drawn from the student's name; here
+their values are compared with the solution's. An interrupted marking is continued where it was.
+"""
+
+import argparse
+import csv
+import hashlib
+import itertools
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import nbformat
+from checks import explain, judge
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from make_assignment import EMPTY
+from tasks import HERE, ROOT, answered, cases, notebook, sections, seed_of, tasks
+
+UNSHARE = "unshare --net --mount --pid --ipc --fork --kill-child --mount-proc".split()
+MOST = 20 * 2**20  # bytes of a notebook, and of what a process may send
+RESTARTS = 3  # of a notebook that had to be stopped
+STARTS = itertools.count()
+RUNNING, LOCK = set(), threading.Lock()
+PAGES = Environment(
+    loader=FileSystemLoader(HERE / "pages"), autoescape=True, undefined=StrictUndefined,
+    trim_blocks=True, lstrip_blocks=True,
+)  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------ shutting in
+
+
+class Cage:
+    """How submissions are shut in on this machine, at what limits: the strongest way that works."""
+
+    WAYS = {  # by name: the command in front, whether another user, what holds
+        "namespaces and another user": (UNSHARE, True, "No network. Only its own copy can be "
+            "written,. Home, project and submissions cannot be seen."),
+        "namespaces": (UNSHARE, False, "No network. Only its own copy can be written. Home, project "
+            "and submissions cannot be seen. The number of processes is not limited."),
+        "another user": ([], True, "Another user's rights: what everybody may write or read on this "
+            "machine, a submission may too. Sockets are blocked in Python only."),
+        "limits only": ([], False, "Time and memory are limited, but a submission could write "
+            "wherever you can, and read the solutions. Sockets are blocked in Python only."),
+    }  # fmt: skip
+
+    def __init__(self, source, submissions, seconds=20, megabytes=3000, trust=False):
+        self.source, self.seconds, self.megabytes = source, seconds, megabytes
+        self.hidden = [Path.home(), "/tmp", "/var/tmp", "/dev/shm", ROOT, submissions, source]
+        failures = []
+        for way, settings in self.WAYS.items():
+            self.way, (self.front, self.other_user, self.holds) = way, settings
+            root = os.geteuid() == 0
+            if self.other_user and not root or self.front and not shutil.which("unshare"):
+                continue
+            if way == "limits only" and (root or not trust):
+                break
+            if self.front and not root:
+                self.front = [*self.front, "--map-root-user"]
+            outcomes, stopped = self.attempt(["import torch, numpy; torch.rand(2).tolist()"], set())
+            if not stopped and "value" in outcomes.get(0, {}):
+                return
+            failures.append(f"{self.way}: {stopped or outcomes}")
+        raise SystemExit(
+            "submissions cannot be shut in here: that needs Linux, and `unshare` from util-linux. "
+            "Who trusts the students can mark as an ordinary user by `make mark TRUST=1 ...`, which "
+            f"limits time and memory only. {'; '.join(failures)}"
+        )
+
+    def run(self, steps):
+        """The outcome of every step: {"value": ...} or {"error": "..."}, whatever happens."""
+        outcomes, skip = {}, set()
+        for _ in range(1 + RESTARTS):
+            new, stopped = self.attempt(steps, skip)
+            outcomes = new | outcomes
+            if stopped is None:
+                break
+            at, why = stopped
+            outcomes[at] = {"error": why}
+            skip |= {at} | {k for k in outcomes if not isinstance(steps[k], str)}
+            for k, step in enumerate(steps):  # nor the function's other calls
+                if not isinstance(step, str) and not isinstance(steps[at], str):
+                    if step["function"] == steps[at]["function"] and k not in outcomes:
+                        outcomes[k], skip = {"error": why}, skip | {k}
+        gone = {"error": f"Not reached: the notebook was stopped {1 + RESTARTS} times."}
+        return [outcomes.get(k, gone) for k in range(len(steps))]
+
+    def attempt(self, steps, skip):
+        """One process over the steps that are not skipped; outcomes, and (step, why) if stopped."""
+        copy = Path(tempfile.mkdtemp(prefix="marking-"))
+        uid = 64000 + next(STARTS) % 1000 if self.other_user else 0
+        try:
+            for path in self.source.iterdir():
+                if path.suffix != ".ipynb":
+                    shutil.copy(path, copy)
+            for path in [copy, *copy.iterdir()] if uid else []:
+                os.chown(path, uid, uid)
+            limits = {"RLIMIT_AS": self.megabytes * 2**20}
+            inside = [p for p in (sys.prefix, sys.base_prefix) if Path(p) != Path("/usr")]
+            job = {"steps": steps, "skip": sorted(skip), "copy": str(copy), "uid": uid,
+                   "namespaces": bool(self.front), "hidden": [str(p) for p in self.hidden],
+                   "kept": inside, "limits": limits}  # fmt: skip
+            return self.follow(json.dumps(job).encode(), copy, len(steps))
+        finally:
+            shutil.rmtree(copy, ignore_errors=True)
+
+    def follow(self, job, copy, last):
+        """Start the process, listen to it, and end it when a step takes too long."""
+        environment = {"HOME": copy, "TMPDIR": copy, "IPYTHONDIR": copy, "MPLBACKEND": "Agg",
+                       "OMP_NUM_THREADS": "1", "PATH": os.environ["PATH"]}  # fmt: skip
+        command = [*self.front, sys.executable, "-I", str(HERE / "runner.py")]
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=environment, start_new_session=True,
+        )  # fmt: skip
+        with LOCK:
+            RUNNING.add(process)
+        outcomes, at, received, rest = {}, -1, 0, b""
+        deadline = time.monotonic() + 60  # to start
+        try:
+            process.stdin.write(job)
+            process.stdin.close()
+            while True:
+                left = deadline - time.monotonic()
+                if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
+                    return outcomes, (max(at, 0), f"Stopped: it ran for over {self.seconds} s.")
+                chunk = os.read(process.stdout.fileno(), 2**16)
+                received += len(chunk)
+                if not chunk or received > MOST:
+                    why = "sent too much" if chunk else "ended by itself (exit, or out of memory)"
+                    return outcomes, (max(at, 0), f"Stopped: the process {why}.")
+                *lines, rest = (rest + chunk).split(b"\n")
+                for step, kind, value in map(json.loads, lines):
+                    if kind == "end":
+                        return outcomes, None
+                    if kind == "begin" and at < step < last:
+                        at, deadline = step, time.monotonic() + self.seconds
+                    elif kind in ("value", "error") and step == at:
+                        outcomes.setdefault(at, {kind: value})
+        except (OSError, ValueError, TypeError, RecursionError):
+            return outcomes, (max(at, 0), "Stopped: the process broke off.")
+        finally:
+            end(process)
+
+
+def end(process):
+    with LOCK:
+        RUNNING.discard(process)
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+    process.stdout.close()
+
+
+# ---------------------------------------------------------------------------------------- reading
+
+
+def files_of(path):
+    """The notebooks of a submission, (name, bytes), from a folder or a zip file; links are ignored."""
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            inside = file.relative_to(path).parts
+            if file.is_file() and file.resolve() == path.resolve().joinpath(*inside):
+                if not any(part.startswith((".", "__MACOSX")) for part in inside):
+                    yield from files_of(file)
+    elif path.suffix == ".ipynb":
+        with open(path, "rb") as file:
+            yield path.name, file.read(MOST + 1)
+    elif path.suffix == ".zip":
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for name in archive.namelist():
+                    if name.endswith(".ipynb") and "__MACOSX" not in name and "/." not in name:
+                        with archive.open(name) as file:
+                            yield Path(name).name, file.read(MOST + 1)
+        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError):
+            return  # a broken zip file has no notebooks
+
+
+def cells_of(files, section):
+    """The cells of a section's notebook, and None; or no cells, and why."""
+    name = notebook(section).name
+    found = dict(sorted((file, data) for file, data in files if file.startswith(section)))
+    if not found:
+        return [], f"There is no notebook {name}."
+    file = name if name in found else next(iter(found))
+    try:
+        if len(found[file]) > MOST:
+            raise ValueError("too large")
+        cells = nbformat.reads(found[file].decode("utf-8"), as_version=4).cells
+        return [(c.cell_type, str(c.source), _id(c)) for c in cells], None
+    except Exception as error:  # whatever is wrong with a file that anybody may have made
+        return [], f"{file} is not a notebook: {type(error).__name__}."
+
+
+def _id(cell):
+    marks = cell.metadata.get("nbgrader")
+    return marks.get("grade_id") if isinstance(marks, dict) else None
+
+
+# ---------------------------------------------------------------------------------------- marking
+
+
+def mark(student, files, cage, key):
+    """The marks of one student: rows for tasks and questions, answers in words, notes."""
+    result = {"student": student, "rows": [], "answers": {}, "notes": []}
+    for section in sections():
+        given = nbformat.read(cage.source / notebook(section).name, as_version=4).cells
+        locked = {_id(c) for c in given if c.metadata["nbgrader"]["locked"]}
+        setup = [c.source for c in given if _id(c).startswith("code-")]
+        cells, trouble = cells_of(files, section)
+        code = [source for kind, source, i in cells if kind == "code" and i not in locked]
+        if trouble:
+            result["notes"].append(trouble)
+        here = [task for task in tasks().values() if task.section == section]
+        todo = [(task, case) for task in here
+                for case in cases(task, seed_of(key["seed"], student, task.name))]  # fmt: skip
+        calls = [{"function": task.name, **case} for task, case in todo]
+        steps = [*setup, *code, *calls]
+        outcomes = [{"error": trouble}] * len(steps) if trouble else cage.run(steps)
+        for k, outcome in enumerate(outcomes[: len(setup) + len(code)]):
+            if "error" in outcome and not trouble and "NotImplementedError" not in outcome["error"]:
+                result["notes"].append(f"{section}, cell of code {k}: {outcome['error']}")
+        outcomes = outcomes[len(setup) + len(code) :]
+        for task in here:
+            mine = [(c, o) for (t, c), o in zip(todo, outcomes, strict=True) if t is task]
+            result["rows"].append(row_of(task, mine, cage))
+        answers = {i: source.strip() for kind, source, i in cells if kind == "markdown"}
+        for name, question in key["questions"].items():
+            if question["section"] == section:
+                text = answers.get(f"answer-{name}", "")
+                text = "" if text == EMPTY else text
+                result["answers"][name] = text
+                remark = "to be marked by hand" if text else "no answer"
+                row = {"section": section, "task": name, "points": None if text else 0}
+                row |= {"maximum": question["points"], "remark": remark, "details": []}
+                result["rows"].append(row)
+    return result
+
+
+def row_of(task, mine, cage):
+    """The points for one task, and what to say about each of its checks."""
+    details, start = [], None
+    for case, outcome in mine:
+        case = answered(task, case, start, mistakes=False)
+        if "error" in outcome:
+            meaning = text = outcome["error"]
+            if "NotImplementedError" in text:
+                meaning = text = "Not written."
+            elif "MemoryError" in text or "allocate memory" in text:
+                meaning = text = f"It needed more memory than {cage.megabytes} MB."
+        elif meaning := judge(case, outcome["value"]):
+            case = answered(task, case, start)
+            meaning = judge(case, outcome["value"])
+            text = explain(task.name, case, outcome["value"], meaning)
+        else:
+            text = ""
+        if case["name"] == "the start" and "value" in outcome:
+            fits = judge(case | {"expected": outcome["value"]}, outcome["value"]) is None
+            start = outcome["value"] if fits and alike(case["expected"], outcome["value"]) else None
+        points = 0 if meaning else case["points"]
+        details.append({"name": case["name"], "points": points, "maximum": case["points"],
+                        "meaning": meaning, "text": text})  # fmt: skip
+    points, most = (sum(d[k] for d in details) for k in ("points", "maximum"))
+    remark = next((d["meaning"] for d in details if d["meaning"]), "")
+    return {"section": task.section, "task": task.name, "points": points, "maximum": most,
+            "remark": remark, "details": details}  # fmt: skip
+
+
+def alike(value, other):
+    """Whether two nested lists have the same shape."""
+    if isinstance(value, list) != isinstance(other, list):
+        return False
+    if not isinstance(value, list):
+        return isinstance(other, (int, float))
+    return len(value) == len(other) and all(map(alike, value, other))
+
+
+# ---------------------------------------------------------------------------------------- writing
+
+
+def write(path, text):
+    """Replace the file at once, so that it is never half-written."""
+    half = path.with_name(path.name + ".half")
+    half.write_text(text, encoding="utf-8")
+    os.replace(half, path)
+
+
+def write_table(path, head, rows):
+    """A CSV file; a text that a spreadsheet would take for a formula gets an apostrophe."""
+    half = path.with_name(path.name + ".half")
+    with open(half, "w", newline="", encoding="utf-8") as file:
+        for row in [head, *rows]:
+            csv.writer(file).writerow(
+                "'" + x if isinstance(x, str) and x[:1] in ("=", "+", "-", "@", "\t") and x else x
+                for x in row
+            )
+    os.replace(half, path)
+
+
+def read_by_hand(path):
+    """The points that the marker has put into by-hand.csv, by (student, question)."""
+    if not path.exists():
+        return {}
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    found = {}
+    for line, row in enumerate(rows, 2):
+        try:
+            if points := row["points"].strip():
+                found[row["student"].removeprefix("'"), row["task"]] = (
+                    float(points),
+                    row["remark"],
+                )
+        except (KeyError, AttributeError, ValueError):
+            raise SystemExit(f"{path}, line {line}: it needs student, task, points, maximum, remark,"
+                             " and points must be a number or empty") from None  # fmt: skip
+    return found
+
+
+def write_all(folder, results, key, cage, notes):
+    """marks.csv, totals.csv, by-hand.csv, a feedback page for each student, and two for instructors."""
+    by_hand, waiting = read_by_hand(folder / "by-hand.csv"), []
+    (folder / "feedback").mkdir(exist_ok=True)
+    for result in results:
+        for row in result["rows"]:
+            name = (result["student"], row["task"])
+            if row["task"] in key["questions"] and row["points"] is None:
+                points, remark = by_hand.get(name, (None, ""))
+                if points is not None:
+                    row |= {"points": min(points, row["maximum"]), "remark": remark}
+                waiting.append(
+                    [*name, points if points is not None else "", row["maximum"], remark]
+                )
+        result["total"] = sum(row["points"] or 0 for row in result["rows"])
+        result["maximum"] = sum(row["maximum"] for row in result["rows"])
+        result["open"] = sum(row["points"] is None for row in result["rows"])
+        page = PAGES.get_template("feedback.html").render(result=result)
+        write(folder / "feedback" / f"{result['student']}.html", page)
+    head = ["student", "task", "points", "maximum", "remark"]
+    rows = [[r["student"], row["task"], "" if row["points"] is None else row["points"],
+             row["maximum"], row["remark"]] for r in results for row in r["rows"]]  # fmt: skip
+    write_table(folder / "marks.csv", head, rows)
+    write_table(folder / "by-hand.csv", head, waiting)
+    totals = [[r["student"], r["total"], r["maximum"], r["open"]] for r in results]
+    write_table(folder / "totals.csv", ["student", "points", "maximum", "not yet marked"], totals)
+    count = Counter((row["task"], row["remark"]) for r in results for row in r["rows"]
+                    if row["remark"] and row["details"])  # fmt: skip
+    tenths = Counter(min(9, int(10 * r["total"] / r["maximum"])) for r in results)
+    by_task = {}
+    for row in (row for r in results for row in r["rows"]):
+        by_task.setdefault((row["section"], row["task"], row["maximum"]), []).append(row["points"])
+    write(folder / "summary.html", PAGES.get_template("summary.html").render(
+        results=results, mistakes=count.most_common(12), tenths=tenths, cage=cage, notes=notes,
+        by_task=by_task))  # fmt: skip
+    write(folder / "answers.html",
+          PAGES.get_template("answers.html").render(results=results, key=key))  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------- main
+
+
+def fingerprint(files, key, cage):
+    """What a result depends on: the submission, the assignment, and this program."""
+    digest = hashlib.sha256(json.dumps([key, cage.seconds, cage.megabytes]).encode())
+    ours = [*HERE.glob("*.py"), *HERE.glob("*.toml"), *sorted(cage.source.iterdir())]
+    for name, data in [*files, *((p.name, p.read_bytes()) for p in sorted(ours))]:
+        digest.update(name.encode() + b"\0" + data)
+    return digest.hexdigest()
+
+
+def mark_all(submissions, build, jobs=None, **limits):
+    """Mark all that is new or changed, and write the tables and pages; the results."""
+    source, folder = build / "assignment", build / "marks"
+    if not (build / "key.json").is_file() or not source.is_dir():
+        raise SystemExit(f"{source} is not there: run `make assignment` first, as you set it")
+    if not submissions.is_dir():
+        raise SystemExit(f"SUBMISSIONS is {str(submissions)!r}, which is not a folder")
+    entries = sorted(p for p in submissions.iterdir() if not p.name.startswith("."))
+    students = {p.stem if p.suffix == ".zip" else p.name: p
+                for p in entries if p.is_dir() and not p.is_symlink() or p.suffix == ".zip"}  # fmt: skip
+    notes = [f"{p.name} is not a student's folder or zip file: skipped." for p in entries
+             if p not in students.values()]  # fmt: skip
+    if not students:
+        raise SystemExit(f"{submissions} holds no folder and no zip file, one for each student")
+    key = json.loads((build / "key.json").read_text(encoding="utf-8"))
+    cage = Cage(source.resolve(), submissions.resolve(), **limits)
+    print(f"Shut in by {cage.way}. {cage.holds}", flush=True)
+    (folder / "results").mkdir(parents=True, exist_ok=True)
+
+    def one(student, path):
+        files = list(files_of(path))
+        stored, print_ = folder / "results" / f"{student}.json", fingerprint(files, key, cage)
+        if stored.is_file():
+            result = json.loads(stored.read_text(encoding="utf-8"))
+            if result["fingerprint"] == print_:
+                return result
+        result = mark(student, files, cage, key) | {"fingerprint": print_}
+        write(stored, json.dumps(result))
+        return result
+
+    results = []
+    with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+        waiting = [pool.submit(one, *item) for item in students.items()]
+        try:
+            for number, done in enumerate(as_completed(waiting), 1):
+                results.append(done.result())
+                points = sum(row["points"] or 0 for row in results[-1]["rows"])
+                name = results[-1]["student"]
+                print(f"{number}/{len(waiting)} {name}: {points:g} points", flush=True)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            with LOCK:
+                for process in RUNNING:
+                    os.killpg(process.pid, signal.SIGKILL)
+            raise
+    results.sort(key=lambda result: result["student"])
+    write_all(folder, results, key, cage, notes)
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("submissions", type=Path)
+    parser.add_argument("--build", type=Path, default=ROOT / "build")
+    parser.add_argument("--seconds", type=float, default=20, help="for a cell or a call")
+    parser.add_argument("--megabytes", type=int, default=3000, help="for a notebook")
+    parser.add_argument("--trust", action="store_true", help="mark even if they can't be shut in")
+    arguments = parser.parse_args()
+    limits = {name: getattr(arguments, name) for name in ("seconds", "megabytes", "trust")}
+    mark_all(arguments.submissions, arguments.build, **limits)
+    for name in ("summary.html", "answers.html", "by-hand.csv", "marks.csv", "totals.csv"):
+        print(arguments.build / "marks" / name)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted: what is marked is kept; the same command goes on from here")
