@@ -22,6 +22,7 @@ import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 from checks import explain, judge
@@ -31,7 +32,8 @@ from tasks import HERE, ROOT, answered, cases, notebook, sections, seed_of, task
 
 UNSHARE = "unshare --net --mount --pid --ipc --fork --kill-child --mount-proc".split()
 MOST = 20 * 2**20  # bytes of a notebook, and of what a process may send
-RESTARTS = 3  # of a notebook that had to be stopped
+RESTARTS = 4  # of a submission that had to be stopped
+UNTRIED = ("Not written", "There is no notebook")
 STARTS = itertools.count()
 RUNNING, LOCK = set(), threading.Lock()
 PAGES = Environment(
@@ -70,54 +72,63 @@ class Cage:
                 break
             if self.front and not root:
                 self.front = [*self.front, "--map-root-user"]
-            outcomes, stopped = self.attempt(["import torch, numpy; torch.rand(2).tolist()"], set())
-            if not stopped and "value" in outcomes.get(0, {}):
+            [[outcome]] = self.run([["import torch, numpy; torch.rand(2).tolist()"]])
+            if "value" in outcome:
                 return
-            failures.append(f"{self.way}: {stopped or outcomes}")
+            failures.append(f"{way}: {outcome['error']}")
         raise SystemExit(
             "submissions cannot be shut in here: that needs Linux, and `unshare` from util-linux. "
             "Who trusts the students can mark as an ordinary user by `make mark TRUST=1 ...`, which "
             f"limits time and memory only. {'; '.join(failures)}"
         )
 
-    def run(self, steps):
-        """The outcome of every step: {"value": ...} or {"error": "..."}, whatever happens."""
-        outcomes, skip = {}, set()
+    def run(self, notebooks):
+        """The outcome of each step of each notebook: {"value": ...} or {"error": "..."}."""
+        steps = {(b, k): step for b, book in enumerate(notebooks) for k, step in enumerate(book)}
+        names, left, outcomes = list(steps), dict(steps), {}
         for _ in range(1 + RESTARTS):
-            new, stopped = self.attempt(steps, skip)
+            new, stopped = self.attempt(left, names)
             outcomes = new | outcomes
             if stopped is None:
                 break
             at, why = stopped
-            outcomes[at] = {"error": why}
-            skip |= {at} | {k for k in outcomes if not isinstance(steps[k], str)}
-            for k, step in enumerate(steps):  # nor the function's other calls
-                if not isinstance(step, str) and not isinstance(steps[at], str):
-                    if step["function"] == steps[at]["function"] and k not in outcomes:
-                        outcomes[k], skip = {"error": why}, skip | {k}
-        gone = {"error": f"Not reached: the notebook was stopped {1 + RESTARTS} times."}
-        return [outcomes.get(k, gone) for k in range(len(steps))]
+            same = [at, *(k for k in left if is_call(steps[at]) and is_call(left[k])
+                          and steps[at]["function"] == left[k]["function"])]  # fmt: skip
+            outcomes = dict.fromkeys(same, {"error": why}) | new | outcomes
+            left = {k: step for k, step in left.items()  # a notebook's cells are run once more
+                    if k[0] >= at[0] and k not in same and not (is_call(step) and k in outcomes)}  # fmt: skip
+        gone = {"error": f"Not reached: the submission was stopped {1 + RESTARTS} times."}
+        return [
+            [outcomes.get((b, k), gone) for k in range(len(x))] for b, x in enumerate(notebooks)
+        ]
 
-    def attempt(self, steps, skip):
-        """One process over the steps that are not skipped; outcomes, and (step, why) if stopped."""
+    def attempt(self, steps, names):
+        """One process over the steps; their outcomes, and (step, why) if it was stopped there."""
         copy = Path(tempfile.mkdtemp(prefix="marking-"))
         uid = 64000 + next(STARTS) % 1000 if self.other_user else 0
+        books = {}
+        for k, step in steps.items():
+            books.setdefault(k[0], []).append((names.index(k), step))
         try:
             for path in self.source.iterdir():
                 if path.suffix != ".ipynb":
                     shutil.copy(path, copy)
             for path in [copy, *copy.iterdir()] if uid else []:
                 os.chown(path, uid, uid)
-            limits = {"RLIMIT_AS": self.megabytes * 2**20}
             inside = [p for p in (sys.prefix, sys.base_prefix) if Path(p) != Path("/usr")]
-            job = {"steps": steps, "skip": sorted(skip), "copy": str(copy), "uid": uid,
+            job = {"notebooks": list(books.values()), "copy": str(copy), "uid": uid,
                    "namespaces": bool(self.front), "hidden": [str(p) for p in self.hidden],
-                   "kept": inside, "limits": limits}  # fmt: skip
-            return self.follow(json.dumps(job).encode(), copy, len(steps))
+                   "kept": inside, "limits": {"RLIMIT_AS": self.megabytes * 2**20}}  # fmt: skip
+            outcomes, stopped = self.follow(json.dumps(job).encode(), copy)
         finally:
             shutil.rmtree(copy, ignore_errors=True)
+        outcomes = {names[k]: x for k, x in outcomes.items() if names[k] in steps}
+        return outcomes, stopped and (
+            names[stopped[0]] if stopped[0] >= 0 else next(iter(steps)),
+            stopped[1],
+        )
 
-    def follow(self, job, copy, last):
+    def follow(self, job, copy):
         """Start the process, listen to it, and end it when a step takes too long."""
         environment = {"HOME": copy, "TMPDIR": copy, "IPYTHONDIR": copy, "MPLBACKEND": "Agg",
                        "OMP_NUM_THREADS": "1", "PATH": os.environ["PATH"]}  # fmt: skip
@@ -136,24 +147,28 @@ class Cage:
             while True:
                 left = deadline - time.monotonic()
                 if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
-                    return outcomes, (max(at, 0), f"Stopped: it ran for over {self.seconds} s.")
+                    return outcomes, (at, f"Stopped: it ran for over {self.seconds} s.")
                 chunk = os.read(process.stdout.fileno(), 2**16)
                 received += len(chunk)
                 if not chunk or received > MOST:
                     why = "sent too much" if chunk else "ended by itself (exit, or out of memory)"
-                    return outcomes, (max(at, 0), f"Stopped: the process {why}.")
+                    return outcomes, (at, f"Stopped: the process {why}.")
                 *lines, rest = (rest + chunk).split(b"\n")
                 for step, kind, value in map(json.loads, lines):
                     if kind == "end":
                         return outcomes, None
-                    if kind == "begin" and at < step < last:
+                    if kind == "begin" and at < step:
                         at, deadline = step, time.monotonic() + self.seconds
                     elif kind in ("value", "error") and step == at:
                         outcomes.setdefault(at, {kind: value})
         except (OSError, ValueError, TypeError, RecursionError):
-            return outcomes, (max(at, 0), "Stopped: the process broke off.")
+            return outcomes, (at, "Stopped: the process broke off.")
         finally:
             end(process)
+
+
+def is_call(step):
+    return isinstance(step, dict)
 
 
 def end(process):
@@ -219,38 +234,44 @@ def _id(cell):
 def mark(student, files, cage, key):
     """The marks of one student: rows for tasks and questions, answers in words, notes."""
     result = {"student": student, "rows": [], "answers": {}, "notes": []}
-    for section in sections():
-        given = nbformat.read(cage.source / notebook(section).name, as_version=4).cells
-        locked = {_id(c) for c in given if c.metadata["nbgrader"]["locked"]}
-        setup = [c.source for c in given if _id(c).startswith("code-")]
-        cells, trouble = cells_of(files, section)
-        code = [source for kind, source, i in cells if kind == "code" and i not in locked]
-        if trouble:
-            result["notes"].append(trouble)
-        here = [task for task in tasks().values() if task.section == section]
-        todo = [(task, case) for task in here
-                for case in cases(task, seed_of(key["seed"], student, task.name))]  # fmt: skip
-        calls = [{"function": task.name, **case} for task, case in todo]
-        steps = [*setup, *code, *calls]
-        outcomes = [{"error": trouble}] * len(steps) if trouble else cage.run(steps)
-        for k, outcome in enumerate(outcomes[: len(setup) + len(code)]):
-            if "error" in outcome and not trouble and "NotImplementedError" not in outcome["error"]:
-                result["notes"].append(f"{section}, cell of code {k}: {outcome['error']}")
-        outcomes = outcomes[len(setup) + len(code) :]
-        for task in here:
-            mine = [(c, o) for (t, c), o in zip(todo, outcomes, strict=True) if t is task]
-            result["rows"].append(row_of(task, mine, cage))
-        answers = {i: source.strip() for kind, source, i in cells if kind == "markdown"}
+    parts = [read_section(student, files, section, cage, key) for section in sections()]
+    outcomes = iter(cage.run([part.steps for part in parts if not part.trouble]))
+    for part in parts:
+        found = [{"error": part.trouble}] * len(part.steps) if part.trouble else next(outcomes)
+        if part.trouble:
+            result["notes"].append(part.trouble)
+        for number, (step, outcome) in enumerate(zip(part.steps, found, strict=True)):
+            error = outcome.get("error", "NotImplementedError")
+            if not (is_call(step) or part.trouble or "NotImplementedError" in error):
+                result["notes"].append(f"{part.section}, cell of code {number}: {error}")
+        for task, cases_ in part.todo.items():
+            mine = found[len(found) - part.calls :][: len(cases_)]
+            part.calls -= len(cases_)
+            result["rows"].append(row_of(tasks()[task], zip(cases_, mine, strict=True), cage))
         for name, question in key["questions"].items():
-            if question["section"] == section:
-                text = answers.get(f"answer-{name}", "")
-                text = "" if text == EMPTY else text
+            if question["section"] == part.section:
+                text = part.answers.get(f"answer-{name}", "").replace(EMPTY, "")
                 result["answers"][name] = text
                 remark = "to be marked by hand" if text else "no answer"
-                row = {"section": section, "task": name, "points": None if text else 0}
+                row = {"section": part.section, "task": name, "points": None if text else 0}
                 row |= {"maximum": question["points"], "remark": remark, "details": []}
                 result["rows"].append(row)
     return result
+
+
+def read_section(student, files, section, cage, key):
+    """What is to be run of a section's notebook: the given set-up, the student's cells, our calls."""
+    given = nbformat.read(cage.source / notebook(section).name, as_version=4).cells
+    locked = {_id(c) for c in given if c.metadata["nbgrader"]["locked"]}
+    setup = [c.source for c in given if _id(c).startswith("code-")]
+    cells, trouble = cells_of(files, section)
+    code = [source for kind, source, i in cells if kind == "code" and i not in locked]
+    todo = {task.name: cases(task, seed_of(key["seed"], student, task.name))
+            for task in tasks().values() if task.section == section}  # fmt: skip
+    calls = [{"function": name, **case} for name, found in todo.items() for case in found]
+    answers = {i: source.strip() for kind, source, i in cells if kind == "markdown"}
+    return SimpleNamespace(section=section, trouble=trouble, steps=[*setup, *code, *calls],
+                           calls=len(calls), todo=todo, answers=answers)  # fmt: skip
 
 
 def row_of(task, mine, cage):
@@ -360,7 +381,7 @@ def write_all(folder, results, key, cage, notes):
     totals = [[r["student"], r["total"], r["maximum"], r["open"]] for r in results]
     write_table(folder / "totals.csv", ["student", "points", "maximum", "not yet marked"], totals)
     count = Counter((row["task"], row["remark"]) for r in results for row in r["rows"]
-                    if row["remark"] and row["details"])  # fmt: skip
+                    if row["details"] and not row["remark"].startswith(UNTRIED))  # fmt: skip
     tenths = Counter(min(9, int(10 * r["total"] / r["maximum"])) for r in results)
     by_task = {}
     for row in (row for r in results for row in r["rows"]):

@@ -1,6 +1,6 @@
-"""Runs one notebook of one submission, shut in; marking.py starts it, one process for each notebook.
+"""Runs one submission, shut in; marking.py starts it, and here each notebook has its own process.
 
-It reads a job (JSON) from its input, and writes a line of JSON before and after each step: the
+It reads a job (JSON) from its input, and writes a line of JSON before and after each step: a
 notebook's cells, then calls of its functions. What the functions return is judged elsewhere, in a
 process that the submission cannot reach; the right answers never come here.
 """
@@ -23,6 +23,7 @@ sys.path.pop(0)
 LIBC = ctypes.CDLL(None, use_errno=True)
 BIND, RECURSIVE, READ_ONLY = 4096, 16384, 1
 MEGABYTE = 2**20
+FINISHED = 77  # exit code of a notebook's process that reached its end
 
 
 def succeed(result):
@@ -108,29 +109,37 @@ def main():
         without_network  # a courtesy where there is no wall
     )
     HistoryManager.enabled = False
-    shell = Shell.instance()
     sys.path.insert(0, job["copy"])
 
     def say(*message):
         out.write(json.dumps(message) + "\n")
         out.flush()
 
-    for k, step in enumerate(job["steps"]):
-        if k in job["skip"]:
-            continue
-        say(k, "begin", None)
+    for steps in job["notebooks"]:
+        if child := os.fork():
+            if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != FINISHED:
+                os._exit(1)  # which tells marking.py
+        else:
+            run_notebook(Shell.instance(), steps, say)
+            os._exit(FINISHED)
+    say(None, "end", None)
+    os._exit(0)
+
+
+def run_notebook(shell, steps, say):
+    """The steps, (number, source of a cell or call of a function), each whatever the others do."""
+    for number, step in steps:
+        say(number, "begin", None)
         try:
             if isinstance(step, str):
                 run_cell(shell, step)
-                say(k, "value", None)
+                say(number, "value", None)
             elif not callable(function := shell.user_ns.get(step["function"])):
-                say(k, "error", f"There is no function {step['function']}.")
+                say(number, "error", f"There is no function {step['function']}.")
             else:
-                say(k, "value", checks.plain(checks.call(function, step)))
+                say(number, "value", checks.plain(checks.call(function, step)))
         except BaseException as error:
-            say(k, "error", f"{type(error).__name__}: {error}"[:400])
-    say(len(job["steps"]), "end", None)
-    os._exit(0)
+            say(number, "error", f"{type(error).__name__}: {error}"[:400])
 
 
 if __name__ == "__main__":

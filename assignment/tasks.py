@@ -6,6 +6,7 @@ of the notebook, or the statements of its cells tagged "answer" that lead to the
 
 import ast
 import hashlib
+import json
 import textwrap
 import tomllib
 from functools import cache
@@ -63,6 +64,13 @@ def notebook(section):
 
 
 def _body(section, cell):
+    """The solution's statements, with what they need of mf_core."""
+    body = _statements(section, cell)
+    used = [name for name in mf_core.__all__ if f"{name}(" in body]
+    return f"from mf_core import {', '.join(used)}\n{body}" if used else body
+
+
+def _statements(section, cell):
     """The solution's statements, with what the template says to replace in them."""
     cells = [c for c in nbformat.read(notebook(section), 4).cells if c.cell_type == "code"]
     wanted = cell["answer"]
@@ -125,8 +133,7 @@ class _Drawn:
 
 def function_of(task, source=None, start=None):
     """The solution, or another program for the same task, as a function."""
-    space = {name: getattr(mf_core, name) for name in mf_core.__all__}
-    space["torch"] = _Drawn(start) if start else torch
+    space = {"torch": _Drawn(start) if start else torch}
     exec(source or solution(task), space)
     return space[task.name]
 
@@ -142,7 +149,8 @@ def answered(task, case, start=None, mistakes=True):
         wrong = replaced(task.section, solution(task), mistake)
         try:
             value = plain(call(function_of(task, wrong, start), case))
-        except (IndexError, RuntimeError):  # it does not run on this input
+            json.dumps(value, allow_nan=False)
+        except (IndexError, RuntimeError, ValueError):  # it does not run, or gives infinite numbers
             continue
         case["mistakes"].append([mistake["means"], value])
     return case
