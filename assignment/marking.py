@@ -25,10 +25,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import torch
 from checks import explain, judge
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from make_assignment import EMPTY
-from tasks import HERE, ROOT, answered, cases, notebook, sections, seed_of, tasks
+from tasks import HERE, ROOT, START, answered, cases, notebook, sections, seed_of, tasks
 
 UNSHARE = "unshare --net --mount --pid --ipc --fork --kill-child --mount-proc".split()
 MOST = 20 * 2**20  # bytes of a notebook, and of what a process may send
@@ -50,7 +51,7 @@ class Cage:
 
     WAYS = {  # by name: the command in front, whether another user, what holds
         "namespaces and another user": (UNSHARE, True, "No network. Only its own copy can be "
-            "written,. Home, project and submissions cannot be seen."),
+            "written. Home, project and submissions cannot be seen."),
         "namespaces": (UNSHARE, False, "No network. Only its own copy can be written. Home, project "
             "and submissions cannot be seen. The number of processes is not limited."),
         "another user": ([], True, "Another user's rights: what everybody may write or read on this "
@@ -278,22 +279,21 @@ def row_of(task, mine, cage):
     """The points for one task, and what to say about each of its checks."""
     details, start = [], None
     for case, outcome in mine:
-        case = answered(task, case, start, mistakes=False)
         if "error" in outcome:
             meaning = text = outcome["error"]
             if "NotImplementedError" in text:
                 meaning = text = "Not written."
             elif "MemoryError" in text or "allocate memory" in text:
                 meaning = text = f"It needed more memory than {cage.megabytes} MB."
-        elif meaning := judge(case, outcome["value"]):
-            case = answered(task, case, start)
-            meaning = judge(case, outcome["value"])
-            text = explain(task.name, case, outcome["value"], meaning)
         else:
-            text = ""
-        if case["name"] == "the start" and "value" in outcome:
-            fits = judge(case | {"expected": outcome["value"]}, outcome["value"]) is None
-            start = outcome["value"] if fits and alike(case["expected"], outcome["value"]) else None
+            value, text = outcome["value"], ""
+            case = answered(task, case, start, mistakes=False)
+            if judge(case, value):
+                case = answered(task, case, start)
+            if meaning := judge(case, value):
+                text = explain(task.name, case, value, meaning)
+            if case["name"] == START and is_start(case["expected"], value):
+                start = value
         points = 0 if meaning else case["points"]
         details.append({"name": case["name"], "points": points, "maximum": case["points"],
                         "meaning": meaning, "text": text})  # fmt: skip
@@ -303,13 +303,17 @@ def row_of(task, mine, cage):
             "remark": remark, "details": details}  # fmt: skip
 
 
-def alike(value, other):
-    """Whether two nested lists have the same shape."""
-    if isinstance(value, list) != isinstance(other, list):
+def is_start(expected, value):
+    """Whether the student's factors can take the place of ours to start from, however drawn.
+
+    They must be spread over [0, 1): from factors near 0, say, no step leads anywhere.
+    """
+    try:
+        pairs = [(torch.tensor(x), torch.tensor(y)) for x, y in zip(value, expected, strict=True)]
+    except (TypeError, ValueError, RuntimeError):
         return False
-    if not isinstance(value, list):
-        return isinstance(other, (int, float))
-    return len(value) == len(other) and all(map(alike, value, other))
+    return all(x.shape == y.shape and 0 <= x.min() and x.max() < 1 and 0.2 < x.float().mean() < 0.8
+               for x, y in pairs)  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------- writing
@@ -381,7 +385,7 @@ def write_all(folder, results, key, cage, notes):
     totals = [[r["student"], r["total"], r["maximum"], r["open"]] for r in results]
     write_table(folder / "totals.csv", ["student", "points", "maximum", "not yet marked"], totals)
     count = Counter((row["task"], row["remark"]) for r in results for row in r["rows"]
-                    if row["details"] and not row["remark"].startswith(UNTRIED))  # fmt: skip
+                    if row["remark"] and row["details"] and not row["remark"].startswith(UNTRIED))  # fmt: skip
     tenths = Counter(min(9, int(10 * r["total"] / r["maximum"])) for r in results)
     by_task = {}
     for row in (row for r in results for row in r["rows"]):

@@ -21,7 +21,7 @@ import mf_core
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-DEFAULTS = "the defaults"
+START, DEFAULTS = "the start", "the defaults"  # checks of the factorisations
 
 
 @cache
@@ -177,7 +177,7 @@ def cases(task, seed):
     if task.name in ("sgd_factorize", "sgd_factorize_masked", "gd_factorise_masked"):
         data = {"A": A} if task.name == "sgd_factorize" else {"A": A, "M": M}
         found = [
-            ("the start", 1, data | {"rank": 2, "num_epochs": 0}),
+            (START, 1, data | {"rank": 2, "num_epochs": 0}),
             ("one epoch", 3, data | {"rank": 2, "num_epochs": 1, "lr": 0.1}),
             ("forty epochs", 1, data | {"rank": 2, "num_epochs": 40, "lr": 0.02}),
             (DEFAULTS, 1, data | {"rank": 2}),

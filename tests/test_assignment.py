@@ -26,6 +26,7 @@ import tasks  # noqa: E402
 
 TASKS = tasks.tasks()
 SECONDS = 4  # for a step, in these tests
+LIMITS = {"seconds": SECONDS, "megabytes": 2000, "trust": os.geteuid() != 0}
 MATRIX = "A = [[1.5, 2.5, 0.5], [0.75, 3.25, 1.5], [2.0, 0.25, 3.5]]\nM = [[1, 1, 1], [1, 1, 0], [0, 1, 1]]\n"
 
 
@@ -326,8 +327,8 @@ def without_tests(book):
         cell.metadata.clear()
 
 
-def add(source):
-    return lambda book: book.cells.insert(0, new_code_cell(source))
+def add(*sources):
+    return lambda book: book.cells.__setitem__(slice(0, 0), map(new_code_cell, sources))
 
 
 OUTSIDE = f"""
@@ -343,6 +344,11 @@ LOOP = "def sgd_factorize(A, rank, num_epochs=1000, lr=0.01):\n    while True:\n
 HOG = "def sgd_factorize(A, rank, num_epochs=1000, lr=0.01):\n    return bytearray(10**12)"
 DROPS = (
     "def sgd_factorize(A, rank, num_epochs=1000, lr=0.01):\n    return torch.rand(40_000_000_000)"
+)
+
+ZEROS = (
+    "def sgd_factorize(A, rank, num_epochs=1000, lr=0.01):\n"
+    "    return torch.zeros(len(A), rank), torch.zeros(A.shape[1], rank)"
 )
 
 
@@ -369,11 +375,10 @@ def submissions(build, tmp_path_factory):
     hand_in("tests edited", {"sgd_factorize": mistaken("sgd_factorize", "wrong sign")}, spoil)
     hand_in("loops", {"sgd_factorize": LOOP})
     hand_in("loops in a cell", sgd, add("while True:\n    pass"))
-    hand_in("memory", {"sgd_factorize": HOG})
-    hand_in("tensor memory", {"sgd_factorize": DROPS})
-    hand_in("outside", sgd, add(OUTSIDE.format(marks=build / "marks")))
+    hand_in("memory", {"sgd_factorize": HOG, "sgd_factorize_masked": DROPS})
+    hand_in("outside", sgd, add(OUTSIDE.format(marks=build / "marks"), "import sys\nsys.exit(0)"))
     hand_in("exits", sgd, add("import os\nos._exit(0)"))
-    hand_in("politely exits", sgd, add("import sys\nsys.exit(0)"))
+    hand_in("zeros", {"sgd_factorize": ZEROS})
     hand_in("prints", {"sgd_factorize": PRINTS}, add("%matplotlib inline\n!echo ✓ the start"))
     hand_in("forged", {"sgd_factorize": FORGED})
     for number, data in enumerate(
@@ -397,9 +402,19 @@ def submissions(build, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def marked(build, submissions):
-    """The results by student; nothing else on this machine may have changed."""
-    results = marking.mark_all(submissions, build, jobs=2, seconds=SECONDS, megabytes=2000)
+    """The results by student. What each submission and the assignment consisted of is as it was."""
+    before = contents(build / "assignment"), contents(submissions)
+    results = marking.mark_all(submissions, build, jobs=2, **LIMITS)
+    assert (contents(build / "assignment"), contents(submissions)) == before
     return {result["student"]: result for result in results}
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def cage_of(build, submissions):
+    return marking.Cage((build / "assignment").resolve(), submissions.resolve(), **LIMITS)
 
 
 def points(result):
@@ -432,8 +447,8 @@ def test_a_mistake_costs_the_updates_and_is_named(marked, student, task, words):
 
 @pytest.mark.parametrize(("student", "words"), [
     ("nothing", "no notebook"), ("untouched", "Not written"), ("loops", f"over {SECONDS} s"),
-    ("memory", "more memory than 2000 MB"), ("tensor memory", "more memory than 2000 MB"),
-    ("prints", "It returns None"), ("forged", ""), ("no notebook 0", "not a notebook"),
+    ("memory", "more memory than 2000 MB"),
+    ("prints", "It returns None"), ("zeros", "differ"), ("forged", ""), ("no notebook 0", "not a notebook"),
     ("no notebook 1", "not a notebook"), ("no notebook 2", "not a notebook"), ("no notebook 3", "not a notebook"),
     ("link", "no notebook"), ("broken", "no notebook"),
 ])  # fmt: skip
@@ -442,28 +457,24 @@ def test_what_does_not_compute_the_answer_gets_no_points_and_is_told_why(marked,
     assert words in remark(marked[student]) and remark(marked[student])
 
 
-@pytest.mark.parametrize(
-    "student", ["tests deleted", "loops in a cell", "outside", "exits", "politely exits"]
-)
+@pytest.mark.parametrize("student", ["tests deleted", "loops in a cell", "outside", "exits"])
 def test_right_functions_keep_their_points_whatever_stands_around_them(marked, student):
     assert points(marked[student])["sgd_factorize"] == 6
 
 
-def test_nothing_was_written_outside_and_the_source_is_as_it_was(marked, build, tmp_path):
+def test_nothing_was_written_outside(marked, build, submissions):
     places = (ROOT, Path.home(), Path("/tmp"), Path("/etc"), build / "marks")
-    assert not [place for place in places if (place / "evil").exists()]
-    make_assignment.make(tmp_path)
-    for path in (build / "assignment").iterdir():
-        assert (
-            path.suffix == ".pt"
-            or path.read_bytes() == (tmp_path / "assignment" / path.name).read_bytes()
-        )
+    found = [place / "evil" for place in places if (place / "evil").exists()]
+    for path in found:
+        path.unlink()
+    cage = cage_of(build, submissions)
+    if "namespaces" not in cage.way:
+        pytest.skip(f"submissions can only be shut in by {cage.way} here")
+    assert not found
 
 
-def test_shut_in_there_is_no_network_no_solution_and_no_other_submission(
-    marked, build, submissions
-):
-    cage = marking.Cage((build / "assignment").resolve(), submissions.resolve(), seconds=SECONDS)
+def test_shut_in_there_is_no_network_no_solution_and_no_other_submission(build, submissions):
+    cage = cage_of(build, submissions)
     if "namespaces" not in cage.way:
         pytest.skip(f"submissions can only be shut in by {cage.way} here")
     secret = submissions / "coursework/1.1-gradient-factorisation.ipynb"
@@ -520,7 +531,7 @@ def test_marking_again_starts_nothing_and_takes_over_the_points_given_by_hand(
     rows[0] |= {"points": "2.5", "remark": "good"}
     marking.write_table(file, list(rows[0]), [list(row.values()) for row in rows])
     monkeypatch.setattr(marking, "mark", None)
-    again = marking.mark_all(submissions, build, jobs=2, seconds=SECONDS, megabytes=2000)
+    again = marking.mark_all(submissions, build, jobs=2, **LIMITS)
     first = next(result for result in again if result["student"] == rows[0]["student"])
     assert first["total"] == 33.5 and first["open"] == 3
     assert (
@@ -529,28 +540,29 @@ def test_marking_again_starts_nothing_and_takes_over_the_points_given_by_hand(
     )
 
 
-def test_an_interrupted_marking_goes_on_where_it_was(build, submissions, tmp_path, monkeypatch):
-    for name in ("nothing", "old U", "prints"):
-        shutil.copytree(submissions / name, tmp_path / "in" / name)
+def test_an_interrupted_marking_goes_on_where_it_was(build, tmp_path, monkeypatch):
+    for name in ("ada", "bob", "cyd"):
+        (tmp_path / "in" / name).mkdir(parents=True)
     shutil.copytree(build / "assignment", tmp_path / "build/assignment")
     shutil.copy(build / "key.json", tmp_path / "build")
-    whole, done = marking.mark, []
+    mark, done, stop = marking.mark, [], ["cyd"]
 
     def interrupted(student, *rest):
-        if student == "prints" and len(done) < 3:
+        if student in stop:
             raise KeyboardInterrupt
         done.append(student)
-        return whole(student, *rest)
+        return mark(student, *rest)
 
     monkeypatch.setattr(marking, "mark", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        marking.mark_all(tmp_path / "in", tmp_path / "build", jobs=1)
-    assert done == ["nothing", "old U"] and not (tmp_path / "build/marks/marks.csv").exists()
-    monkeypatch.setattr(
-        marking, "mark", lambda student, *rest: done.append(student) or whole(student, *rest)
-    )
-    results = marking.mark_all(tmp_path / "in", tmp_path / "build", jobs=1)
-    assert done[2:] == ["prints"] and len(results) == 3
+        marking.mark_all(tmp_path / "in", tmp_path / "build", jobs=1, **LIMITS)
+    assert done == ["ada", "bob"] and not (tmp_path / "build/marks/marks.csv").exists()
+    stop.clear()
+    results = marking.mark_all(tmp_path / "in", tmp_path / "build", jobs=1, **LIMITS)
+    assert done == ["ada", "bob", "cyd"] and len(results) == 3
+    (tmp_path / "in/bob/1.1.ipynb").write_text("{}")
+    marking.mark_all(tmp_path / "in", tmp_path / "build", jobs=1, **LIMITS)
+    assert done == ["ada", "bob", "cyd", "bob"]
 
 
 def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path):
