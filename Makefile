@@ -58,11 +58,11 @@ lab: $(READY)  ## explore
 	cd notebooks && ../$(BIN)/jupyter lab 1.1-gradient-factorisation.ipynb
 
 assignment: $(READY)  ## the student edition, build/assignment; MATRIX=file.toml and SEED=7 for other figures
-	$(BIN)/python assignment/make_assignment.py --build $(BUILD) $(if $(MATRIX),--matrix $(MATRIX)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python assignment/make_assignment.py --build $(BUILD) $(if $(MATRIX),--matrix "$(MATRIX)") $(if $(SEED),--seed $(SEED))
 
 mark: $(READY)  ## mark SUBMISSIONS=folder, which has a folder or a zip file for each student
 	@$(if $(SUBMISSIONS),,echo "Name the folder of submissions: make mark SUBMISSIONS=folder"; exit 1)
-	$(BIN)/python assignment/marking.py $(SUBMISSIONS) --build $(BUILD) $(if $(TRUST),--trust)
+	$(BIN)/python assignment/marking.py "$(SUBMISSIONS)" --build $(BUILD) $(if $(TRUST),--trust)
 
 data: $(READY)  ## download the course's ratings and MovieLens's ml-latest-small
 	$(BIN)/python -m mf_data

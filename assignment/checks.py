@@ -5,8 +5,10 @@ at marking are others.
 """
 
 import json
+import random
 from pathlib import Path
 
+import numpy
 import torch
 
 
@@ -35,7 +37,8 @@ def check(name, function, cases=None):
 
 def call(function, case):
     """The function's value on the input of a case; all randomness starts from the case's seed."""
-    torch.manual_seed(case["seed"])
+    for set_seed in (torch.manual_seed, numpy.random.seed, random.seed):
+        set_seed(case["seed"])
     return function(*(_tensor(value) for value in case["args"].values()))
 
 
@@ -65,6 +68,8 @@ def judge(case, value):
             return f"{name} has the shape {(*x.shape,)} instead of {(*shape,)}."
     if not all(x.isfinite().all() for x in got):
         return "The numbers grew beyond all bounds. Does each step make the error smaller?"
+    if case.get("otherwise"):
+        return case["otherwise"]
     off = [n for n, x, y in zip(names, got, expected, strict=True) if not _near([x], [y])]
     return f"{' and '.join(off)} {'differ' if len(off) > 1 else 'differs'} from what was expected."
 
@@ -78,13 +83,13 @@ def explain(name, case, value, meaning):
     for what, values in (("expected", expected), ("what came out", value)):
         shown = values if isinstance(values, list) and len(values) == len(names) else [values]
         rows = zip(names, shown, strict=False)
-        parts.append(f"{what}:\n" + "\n".join(f"{k} = {_shown(x)}" for k, x in rows))
+        parts.append(f"{what}:\n" + "\n".join(_shown(k, x) for k, x in rows))
     return "\n\n".join([*parts, f"What this means: {meaning}"])
 
 
 def describe(case):
     """The input of a case, in words."""
-    given = "\n".join(f"{name} = {_shown(value)}" for name, value in case["args"].items())
+    given = "\n".join(_shown(name, value) for name, value in case["args"].items())
     return f"{case['name']}: after torch.manual_seed({case['seed']}), with\n{given}"
 
 
@@ -101,12 +106,13 @@ def _tensor(value):
     return torch.tensor(value) if isinstance(value, list) and isinstance(value[0], list) else value
 
 
-def _shown(value):
+def _shown(name, value):
+    """name = value, with the rows of a matrix below one another."""
     try:
         text = str(_tensor(value)) if isinstance(value, list) else repr(value)
     except (TypeError, ValueError, IndexError):
         text = repr(value)
-    return text[:600].replace("\n", "\n      ")
+    return f"{name} = {text[:600]}".replace("\n", "\n" + " " * len(f"{name} = "))
 
 
 def _near(values, others):

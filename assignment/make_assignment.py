@@ -34,7 +34,7 @@ from tasks import (
 from mf_core import gd_factorize_masked
 from mf_data import load_coursework_matrix, load_ratings
 
-USERS = 1000  # of the ratings
+USERS = 500  # of the ratings
 PACKAGES = "torch numpy pandas matplotlib jupyterlab ipykernel".split()
 STUB = "    # Your code here.\n    raise NotImplementedError()\n"
 EMPTY = "*Your answer here.*"
@@ -85,7 +85,7 @@ def figures(A, M, ratings):
     filled = run["judge"](A, M, torch.where(M, A, A[M].mean()))[1]
     torch.manual_seed(0)
     start = torch.rand(len(ratings.A), 5), torch.rand(ratings.A.shape[1], 5)
-    P, Q = gd_factorize_masked(ratings.A, ratings.M, 5, 1000, 1e-4, init=start)
+    P, Q = gd_factorize_masked(ratings.A, ratings.M, 5, 500, 2e-4, init=start)
     values = {
         "loss": loss, "distance": loss**0.5, "typical": (loss / A.numel()) ** 0.5,
         "length": A.norm(), "svd_loss": svd_loss, "last": svd_loss**0.5, "observed": observed,

@@ -22,6 +22,10 @@ import mf_core
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 START, DEFAULTS = "the start", "the defaults"  # checks of the factorisations
+OTHERWISE = {  # what to say where no known mistake explains it
+    START: "With no epoch at all, U and V are the start: draw U, then V, both by torch.rand.",
+    DEFAULTS: "Look at the defaults of num_epochs and lr, if the checks before are all right.",
+}
 
 
 @cache
@@ -198,7 +202,7 @@ def cases(task, seed):
         found = [("a table of ratings", 2, {"A": (A * M).round(), "M": M, "U": U, "V": V})]
     start = seed % 1000
     return [
-        {"name": name, "points": points, "seed": start,
+        {"name": name, "points": points, "seed": start, "otherwise": OTHERWISE.get(name),
          "args": {k: plain(x) if isinstance(x, torch.Tensor) else x for k, x in args.items()}}
         for name, points, args in found
     ]  # fmt: skip

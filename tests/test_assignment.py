@@ -527,7 +527,12 @@ def test_marking_again_starts_nothing_and_takes_over_the_points_given_by_hand(
     file = build / "marks/by-hand.csv"
     with open(file, newline="", encoding="utf-8") as table:
         rows = list(csv.DictReader(table))
-    assert {row["student"] for row in rows} == {"coursework", "other style", "masked matrix"}
+    assert {row["student"] for row in rows} == {
+        "coursework",
+        "other style",
+        "masked matrix",
+        "memory",
+    }
     rows[0] |= {"points": "2.5", "remark": "good"}
     marking.write_table(file, list(rows[0]), [list(row.values()) for row in rows])
     monkeypatch.setattr(marking, "mark", None)
