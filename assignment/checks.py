@@ -20,7 +20,7 @@ class NotYetError(AssertionError):
 
 
 def check(name, function, cases=None):
-    """Try the function on all inputs of this task; raise NotYetError at the first that goes wrong."""
+    """Try the function on all inputs of this task; raise NotYetError at the first that is wrong."""
     file = Path(__file__).with_name("checks.json")
     for case in cases or json.loads(file.read_text(encoding="utf-8"))[name]:
         try:

@@ -74,7 +74,7 @@ def as_code(matrix):
 
 
 def figures(A, M, ratings):
-    """What the solutions give on this matrix and these ratings, from seed 0: the expected figures."""
+    """The expected figures: what the solutions give on this matrix and ratings, from seed 0."""
     run = {name: function_of(task) for name, task in tasks().items()}
     torch.manual_seed(0)
     U, V = run["sgd_factorize"](A, 2)

@@ -7,190 +7,38 @@ their values are compared with the solution's. An interrupted marking is continu
 import argparse
 import csv
 import hashlib
-import itertools
 import json
 import os
-import select
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
-import threading
-import time
 import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
 import torch
+from cage import Cage, end_all, is_call
 from checks import explain, judge
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from make_assignment import EMPTY
 from tasks import HERE, ROOT, START, answered, cases, notebook, sections, seed_of, tasks
 
-UNSHARE = "unshare --net --mount --pid --ipc --fork --kill-child --mount-proc".split()
-MOST = 20 * 2**20  # bytes of a notebook, and of what a process may send
-RESTARTS = 4  # of a submission that had to be stopped
+MOST = 20 * 2**20  # bytes of a notebook
+FILES = 20  # of a submission
 UNTRIED = ("Not written", "There is no notebook")
-STARTS = itertools.count()
-RUNNING, LOCK = set(), threading.Lock()
-PROVEN = set()  # ways of shutting in that have worked
 PAGES = Environment(
     loader=FileSystemLoader(HERE / "pages"), autoescape=True, undefined=StrictUndefined,
     trim_blocks=True, lstrip_blocks=True,
 )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------ shutting in
-
-
-class Cage:
-    """How submissions are shut in on this machine, at what limits: the strongest way that works."""
-
-    WAYS = {  # by name: the command in front, whether another user, what holds
-        "namespaces and another user": (UNSHARE, True, "No network. Only its own copy can be "
-            "written. Home, project and submissions cannot be seen."),
-        "namespaces": (UNSHARE, False, "No network. Only its own copy can be written. Home, project "
-            "and submissions cannot be seen. The number of processes is not limited."),
-        "another user": ([], True, "Another user's rights: what everybody may write or read on this "
-            "machine, a submission may too. Sockets are blocked in Python only."),
-        "limits only": ([], False, "Time and memory are limited, but a submission could write "
-            "wherever you can, and read the solutions. Sockets are blocked in Python only."),
-    }  # fmt: skip
-
-    def __init__(self, source, submissions, seconds=20, megabytes=3000, trust=False):
-        self.source, self.seconds, self.megabytes = source, seconds, megabytes
-        self.hidden = [Path.home(), "/tmp", "/var/tmp", "/dev/shm", ROOT, submissions, source]
-        failures = []
-        for way, settings in self.WAYS.items():
-            self.way, (self.front, self.other_user, self.holds) = way, settings
-            root = os.geteuid() == 0
-            if self.other_user and not root or self.front and not shutil.which("unshare"):
-                continue
-            if way == "limits only" and (root or not trust):
-                break
-            if self.front and not root:
-                self.front = [*self.front, "--map-root-user"]
-            outcome = {} if way in PROVEN else self.run([["import torch"]])[0][0]
-            if "error" not in outcome:
-                PROVEN.add(way)
-                return
-            failures.append(f"{way}: {outcome['error']}")
-        raise SystemExit(
-            "submissions cannot be shut in here: that needs Linux, and `unshare` from util-linux. "
-            "Who trusts the students can mark as an ordinary user by `make mark TRUST=1 ...`, which "
-            f"limits time and memory only. {'; '.join(failures)}"
-        )
-
-    def run(self, notebooks):
-        """The outcome of each step of each notebook: {"value": ...} or {"error": "..."}."""
-        steps = {(b, k): step for b, book in enumerate(notebooks) for k, step in enumerate(book)}
-        names, left, outcomes = list(steps), dict(steps), {}
-        for _ in range(1 + RESTARTS):
-            new, stopped = self.attempt(left, names)
-            outcomes = new | outcomes
-            if stopped is None:
-                break
-            at, why = stopped
-            same = [at, *(k for k in left if is_call(steps[at]) and is_call(left[k])
-                          and steps[at]["function"] == left[k]["function"])]  # fmt: skip
-            outcomes = dict.fromkeys(same, {"error": why}) | new | outcomes
-            left = {k: step for k, step in left.items()  # a notebook's cells are run once more
-                    if k[0] >= at[0] and k not in same and not (is_call(step) and k in outcomes)}  # fmt: skip
-        gone = {"error": f"Not reached: the submission was stopped {1 + RESTARTS} times."}
-        return [
-            [outcomes.get((b, k), gone) for k in range(len(x))] for b, x in enumerate(notebooks)
-        ]
-
-    def attempt(self, steps, names):
-        """One process over the steps; their outcomes, and (step, why) if it was stopped there."""
-        copy = Path(tempfile.mkdtemp(prefix="marking-"))
-        uid = 64000 + next(STARTS) % 1000 if self.other_user else 0
-        books = {}
-        for k, step in steps.items():
-            books.setdefault(k[0], []).append((names.index(k), step))
-        try:
-            for path in self.source.iterdir():
-                if path.suffix != ".ipynb":
-                    shutil.copy(path, copy)
-            for path in [copy, *copy.iterdir()] if uid else []:
-                os.chown(path, uid, uid)
-            inside = [p for p in (sys.prefix, sys.base_prefix) if Path(p) != Path("/usr")]
-            job = {"notebooks": list(books.values()), "copy": str(copy), "uid": uid,
-                   "namespaces": bool(self.front), "hidden": [str(p) for p in self.hidden],
-                   "kept": inside, "limits": {"RLIMIT_AS": self.megabytes * 2**20}}  # fmt: skip
-            outcomes, stopped = self.follow(json.dumps(job).encode(), copy)
-        finally:
-            shutil.rmtree(copy, ignore_errors=True)
-        outcomes = {names[k]: x for k, x in outcomes.items() if names[k] in steps}
-        return outcomes, stopped and (
-            names[stopped[0]] if stopped[0] >= 0 else next(iter(steps)),
-            stopped[1],
-        )
-
-    def follow(self, job, copy):
-        """Start the process, listen to it, and end it when a step takes too long."""
-        environment = {"HOME": copy, "TMPDIR": copy, "IPYTHONDIR": copy, "MPLBACKEND": "Agg",
-                       "OMP_NUM_THREADS": "1", "PATH": os.environ["PATH"]}  # fmt: skip
-        command = [*self.front, sys.executable, "-I", str(HERE / "runner.py")]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=environment, start_new_session=True,
-        )  # fmt: skip
-        with LOCK:
-            RUNNING.add(process)
-        outcomes, at, received, rest = {}, -1, 0, b""
-        deadline = time.monotonic() + 60  # to start
-        try:
-            process.stdin.write(job)
-            process.stdin.close()
-            while True:
-                left = deadline - time.monotonic()
-                if left <= 0 or not select.select([process.stdout], [], [], left)[0]:
-                    return outcomes, (at, f"Stopped: it ran for over {self.seconds} s.")
-                chunk = os.read(process.stdout.fileno(), 2**16)
-                received += len(chunk)
-                if not chunk or received > MOST:
-                    why = "sent too much" if chunk else "ended by itself (exit, or out of memory)"
-                    return outcomes, (at, f"Stopped: the process {why}.")
-                *lines, rest = (rest + chunk).split(b"\n")
-                for step, kind, value in map(json.loads, lines):
-                    if kind == "end":
-                        return outcomes, None
-                    if kind == "begin" and at < step:
-                        at, deadline = step, time.monotonic() + self.seconds
-                    elif kind in ("value", "error") and step == at:
-                        outcomes.setdefault(at, {kind: value})
-        except (OSError, ValueError, TypeError, RecursionError):
-            return outcomes, (at, "Stopped: the process broke off.")
-        finally:
-            end(process)
-
-
-def is_call(step):
-    return isinstance(step, dict)
-
-
-def end(process):
-    with LOCK:
-        RUNNING.discard(process)
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.wait()
-    process.stdout.close()
-
-
 # ---------------------------------------------------------------------------------------- reading
 
 
 def files_of(path):
-    """The notebooks of a submission, (name, bytes), from a folder or a zip file; links are ignored."""
+    """A submission's notebooks, (name, bytes), from a folder or a zip file; links are ignored."""
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             inside = file.relative_to(path).parts
@@ -264,7 +112,7 @@ def mark(student, files, cage, key):
 
 
 def read_section(student, files, section, cage, key):
-    """What is to be run of a section's notebook: the given set-up, the student's cells, our calls."""
+    """What is run of a section's notebook: the given set-up, the student's cells, our calls."""
     given = nbformat.read(cage.source / notebook(section).name, as_version=4).cells
     locked = {_id(c) for c in given if c.metadata["nbgrader"]["locked"]}
     setup = [c.source for c in given if _id(c).startswith("code-")]
@@ -279,7 +127,7 @@ def read_section(student, files, section, cage, key):
 
 
 def answer_to(name, question, words):
-    """The answer in words: the cell of that name or, if cells lost theirs, the one after the question."""
+    """The answer in words: the cell of that name or, without names, the one after the question."""
     after = [text for (before, _), (text, _) in pairwise(words) if before == question["asks"]]
     found = [text for text, i in words if i == f"answer-{name}"] or after
     return found[0].replace(EMPTY, "").strip() if found else ""
@@ -320,7 +168,7 @@ def is_start(expected, value):
     """
     try:
         pairs = [(torch.tensor(x), torch.tensor(y)) for x, y in zip(value, expected, strict=True)]
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         return False
     return all(x.shape == y.shape and 0 <= x.min() and x.max() < 1 and 0.2 < x.float().mean() < 0.8
                for x, y in pairs)  # fmt: skip
@@ -332,18 +180,17 @@ def is_start(expected, value):
 def write(path, text):
     """Replace the file at once, so that it is never half-written."""
     half = path.with_name(path.name + ".half")
-    half.write_text(text, encoding="utf-8")
+    half.write_text(text, encoding="utf-8", errors="replace")
     os.replace(half, path)
 
 
 def write_table(path, head, rows):
     """A CSV file; a text that a spreadsheet would take for a formula gets an apostrophe."""
     half = path.with_name(path.name + ".half")
-    with open(half, "w", newline="", encoding="utf-8") as file:
+    with open(half, "w", newline="", encoding="utf-8", errors="replace") as file:
         for row in [head, *rows]:
             csv.writer(file).writerow(
-                "'" + x if isinstance(x, str) and x[:1] in ("=", "+", "-", "@", "\t") and x else x
-                for x in row
+                "'" + x if isinstance(x, str) and x[:1] in tuple("=+-@\t\r") else x for x in row
             )
     os.replace(half, path)
 
@@ -363,13 +210,13 @@ def read_by_hand(path):
                     row["remark"],
                 )
         except (KeyError, AttributeError, ValueError):
-            raise SystemExit(f"{path}, line {line}: it needs student, task, points, maximum, remark,"
-                             " and points must be a number or empty") from None  # fmt: skip
+            raise SystemExit(f"{path}, line {line}: it needs student, task, points, maximum and"
+                             " remark, and points must be a number or empty") from None  # fmt: skip
     return found
 
 
 def write_all(folder, results, key, cage, notes):
-    """marks.csv, totals.csv, by-hand.csv, a feedback page for each student, and two for instructors."""
+    """The tables, a feedback page for each student, and two pages for the instructor."""
     by_hand, waiting = read_by_hand(folder / "by-hand.csv"), []
     (folder / "feedback").mkdir(exist_ok=True)
     for result in results:
@@ -394,8 +241,8 @@ def write_all(folder, results, key, cage, notes):
     write_table(folder / "by-hand.csv", head, waiting)
     totals = [[r["student"], r["total"], r["maximum"], r["open"]] for r in results]
     write_table(folder / "totals.csv", ["student", "points", "maximum", "not yet marked"], totals)
-    count = Counter((row["task"], row["remark"]) for r in results for row in r["rows"]
-                    if row["remark"] and row["details"] and not row["remark"].startswith(UNTRIED))  # fmt: skip
+    said = [(row["task"], row["remark"]) for r in results for row in r["rows"] if row["details"]]
+    count = Counter(x for x in said if x[1] and not x[1].startswith(UNTRIED))
     tenths = Counter(min(9, int(10 * r["total"] / r["maximum"])) for r in results)
     by_task = {}
     for row in (row for r in results for row in r["rows"]):
@@ -415,7 +262,7 @@ def fingerprint(files, key, cage):
     digest = hashlib.sha256(json.dumps([key, cage.seconds, cage.megabytes]).encode())
     ours = [*HERE.glob("*.py"), *HERE.glob("*.toml"), *sorted(cage.source.iterdir())]
     for name, data in [*files, *((p.name, p.read_bytes()) for p in sorted(ours))]:
-        digest.update(name.encode() + b"\0" + data)
+        digest.update(name.encode(errors="replace") + b"\0" + data)
     return digest.hexdigest()
 
 
@@ -427,8 +274,9 @@ def mark_all(submissions, build, jobs=None, **limits):
     if not submissions.is_dir():
         raise SystemExit(f"SUBMISSIONS is {str(submissions)!r}, which is not a folder")
     entries = sorted(p for p in submissions.iterdir() if not p.name.startswith("."))
+    entries_in = [p for p in entries if p.is_dir() or p.suffix == ".zip"]
     students = {p.stem if p.suffix == ".zip" else p.name: p
-                for p in entries if p.is_dir() and not p.is_symlink() or p.suffix == ".zip"}  # fmt: skip
+                for p in entries_in if not p.is_symlink()}  # fmt: skip
     notes = [f"{p.name} is not a student's folder or zip file: skipped." for p in entries
              if p not in students.values()]  # fmt: skip
     if not students:
@@ -439,30 +287,31 @@ def mark_all(submissions, build, jobs=None, **limits):
     (folder / "results").mkdir(parents=True, exist_ok=True)
 
     def one(student, path):
-        files = list(files_of(path))
-        stored, print_ = folder / "results" / f"{student}.json", fingerprint(files, key, cage)
+        files = list(islice(files_of(path), FILES))
+        stored, digest = folder / "results" / f"{student}.json", fingerprint(files, key, cage)
         if stored.is_file():
             result = json.loads(stored.read_text(encoding="utf-8"))
-            if result["fingerprint"] == print_:
+            if result["fingerprint"] == digest:
                 return result
-        result = mark(student, files, cage, key) | {"fingerprint": print_}
+        result = mark(student, files, cage, key) | {"fingerprint": digest}
         write(stored, json.dumps(result))
         return result
 
     results = []
     with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
-        waiting = [pool.submit(one, *item) for item in students.items()]
+        waiting = {pool.submit(one, *item): item[0] for item in students.items()}
         try:
             for number, done in enumerate(as_completed(waiting), 1):
-                results.append(done.result())
-                points = sum(row["points"] or 0 for row in results[-1]["rows"])
-                name = results[-1]["student"]
-                print(f"{number}/{len(waiting)} {name}: {points:g} points", flush=True)
+                try:
+                    results.append(done.result())
+                    said = f"{sum(row['points'] or 0 for row in results[-1]['rows']):g} points"
+                except Exception as error:  # one student's must not stop the others' marking
+                    said = f"cannot be marked: {error!r:.200}"
+                    notes.append(f"{waiting[done]} {said}")
+                print(f"{number}/{len(waiting)} {waiting[done]}: {said}", flush=True)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            with LOCK:
-                for process in RUNNING:
-                    os.killpg(process.pid, signal.SIGKILL)
+            end_all()
             raise
     results.sort(key=lambda result: result["student"])
     write_all(folder, results, key, cage, notes)
@@ -477,6 +326,7 @@ def main():
     parser.add_argument("--megabytes", type=int, default=3000, help="for a notebook")
     parser.add_argument("--trust", action="store_true", help="mark even if they can't be shut in")
     arguments = parser.parse_args()
+    sys.stdout.reconfigure(errors="replace")  # names of folders may be anything
     limits = {name: getattr(arguments, name) for name in ("seconds", "megabytes", "trust")}
     mark_all(arguments.submissions, arguments.build, **limits)
     for name in ("summary.html", "answers.html", "by-hand.csv", "marks.csv", "totals.csv"):

@@ -44,7 +44,7 @@ def change_mount(path, recursive, on=0, off=0):
 
 
 def hide_and_lock(hidden, kept, copy):
-    """In this process's own name space: empty the hidden folders, and make all but copy read-only."""
+    """In this process's own namespace: empty the hidden folders, make all but copy read-only."""
     kept = [(os.open(path, os.O_PATH), path) for path in [*kept, copy]]
     for path in hidden:
         if os.path.isdir(path):
@@ -58,7 +58,7 @@ def hide_and_lock(hidden, kept, copy):
 
 
 def give_up_rights(uid, limits):
-    """Become another user, or keep none of root's capabilities; never regain any; set the limits."""
+    """Set the limits; become another user, or drop root's capabilities; regain none ever."""
     limits = limits | {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 64 * MEGABYTE}
     limits |= {"RLIMIT_NPROC": 64} if uid else {}
     for name, most in limits.items():

@@ -162,7 +162,7 @@ def answered(task, case, start=None, mistakes=True):
 
 def seed_of(*words):
     """A seed from words, such as a student's name."""
-    digest = hashlib.sha256("\n".join(map(str, words)).encode()).digest()
+    digest = hashlib.sha256("\n".join(map(str, words)).encode(errors="backslashreplace")).digest()
     return int.from_bytes(digest[:4], "big")
 
 

@@ -1,4 +1,4 @@
-"""The student edition holds no solution, its checks help, and submissions of every kind are marked rightly."""
+"""The student edition has no solution, its checks help, and submissions are marked rightly."""
 
 import csv
 import json
@@ -19,6 +19,7 @@ from mf_data import load_coursework_matrix
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "assignment"))
+import cage  # noqa: E402
 import checks  # noqa: E402
 import make_assignment  # noqa: E402
 import marking  # noqa: E402
@@ -27,7 +28,8 @@ import tasks  # noqa: E402
 TASKS = tasks.tasks()
 SECONDS = 4  # for a step, in these tests
 LIMITS = {"seconds": SECONDS, "megabytes": 2000, "trust": os.geteuid() != 0}
-MATRIX = "A = [[1.5, 2.5, 0.5], [0.75, 3.25, 1.5], [2.0, 0.25, 3.5]]\nM = [[1, 1, 1], [1, 1, 0], [0, 1, 1]]\n"
+MATRIX = "A = [[1.5, 2.5, 0.5], [0.75, 3.25, 1.5], [2.0, 0.25, 3.5]]\n"
+MATRIX += "M = [[1, 1, 1], [1, 1, 0], [0, 1, 1]]\n"
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +154,8 @@ def test_a_visible_check_says_input_expected_value_result_and_meaning(build, mon
     with pytest.raises(checks.NotYetError) as error:
         checks.check(task.name, wrong)
     text = str(error.value)
-    for part in ("one epoch", "torch.manual_seed(", "lr = 0.1", "A = tensor(", "expected:", "what came out:",
+    for part in ("one epoch", "torch.manual_seed(", "lr = 0.1", "A = tensor(",
+                 "expected:", "what came out:",
                  "V was updated with the old U[i]"):  # fmt: skip
         assert part in text, part
     assert text.count("U = tensor(") == 2
@@ -163,7 +166,8 @@ def test_a_visible_check_says_input_expected_value_result_and_meaning(build, mon
 
 
 @pytest.mark.parametrize(("value", "message"), [
-    (None, "returns None"), ([[1.0]], "returns something else"), (["x", "y"], "U is 'x', which is not"),
+    (None, "returns None"), ([[1.0]], "returns something else"),
+    (["x", "y"], "U is 'x', which is not"),
     ([[[1.0, 2.0]], [[1.0, 2.0]]], r"U has the shape \(1, 2\) instead of"),
     ([[[math.nan] * 2] * 3, [[math.nan] * 2] * 4], "beyond all bounds"),
 ])  # fmt: skip
@@ -201,7 +205,8 @@ def test_another_matrix_and_seed_change_data_figures_and_checks(build, tmp_path)
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("A = [[1.0]]\nM = [[1]]", "square, of one size"), ("A = 3", "needs A and M"), ("A = [", "needs A and M"),
+    ("A = [[1.0]]\nM = [[1]]", "square, of one size"), ("A = 3", "needs A and M"),
+    ("A = [", "needs A and M"),
     (MATRIX.replace("[0, 1, 1]", "[2, 1, 1]"), "M needs 0 and 1"),
     (MATRIX.replace("[0, 1, 1]", "[1, 1, 1]").replace("[1, 1, 0]", "[1, 1, 1]"), "M needs 0 and 1"),
 ])  # fmt: skip
@@ -272,6 +277,10 @@ def gd_factorise_masked(A, M, rank, num_epochs=1000, lr=1e-5):
                         "    return torch.mv(V, U[titles.index('A Beautiful Mind')])[4]",
     "valid_error": "def valid_error(A, M, U, V):\n    return (((A - U @ V.T) * M) ** 2).sum()",
 }  # fmt: skip
+ODD = (
+    "def sgd_factorize(A, rank, num_epochs=1000, lr=0.01):\n"
+    "    raise Exception(chr(0xD800) + '<b>&' + 300 * '9')"
+)
 FORGED = """
 import os, json, torch, checks
 torch.allclose = lambda *a, **k: True
@@ -298,7 +307,7 @@ def mistaken(name, words):
 
 
 def write_submission(build, folder, answers, change=None):
-    """Notebooks with these functions written into their cells; those of other sections are left out."""
+    """Notebooks with these functions in their cells; those of other sections are left out."""
     folder.mkdir(parents=True, exist_ok=True)
     for section in sorted({TASKS[name].section for name in answers}):
         name = tasks.notebook(section).name
@@ -333,13 +342,14 @@ def add(*sources):
 
 OUTSIDE = f"""
 import os, pathlib
-for place in ({str(ROOT / "evil")!r}, os.path.expanduser("~/evil"), "/tmp/evil", "/etc/evil", "{{marks}}/evil"):
+for place in ({str(ROOT)!r}, os.path.expanduser("~"), "/tmp", "/etc", "{{marks}}"):
     try:
-        pathlib.Path(place).write_text("evil")
+        pathlib.Path(place, "evil").write_text("evil")
     except OSError:
         pass
 """
-PRINTS = "def sgd_factorize(A, rank, num_epochs=1000, lr=0.01):\n    print('U = tensor([[0.6168, -0.1530]])\\n✓ one epoch')"
+PRINTS = "def sgd_factorize(A, rank, num_epochs=1000, lr=0.01):\n"
+PRINTS += "    print('U = tensor([[0.6168, -0.1530]])\\n✓ one epoch')"
 LOOP = "def sgd_factorize(A, rank, num_epochs=1000, lr=0.01):\n    while True:\n        pass"
 HOG = "def sgd_factorize(A, rank, num_epochs=1000, lr=0.01):\n    return bytearray(10**12)"
 DROPS = (
@@ -366,8 +376,8 @@ def submissions(build, tmp_path_factory):
     hand_in("coursework", right)
     hand_in("other style", OTHER_STYLE)
     hand_in("old U", {"sgd_factorize": mistaken("sgd_factorize", "old U[i]")})
-    hand_in("masked matrix", {n: mistaken(n, "instead of the error")
-                              for n in ("sgd_factorize_masked", "gd_factorise_masked")})  # fmt: skip
+    masked = ("sgd_factorize_masked", "gd_factorise_masked")
+    hand_in("masked matrix", {name: mistaken(name, "instead of the error") for name in masked})
     hand_in("exchanged", {"sgd_factorize": mistaken("sgd_factorize", "Rows and columns")})
     (folder / "nothing").mkdir()
     shutil.copytree(build / "assignment", folder / "untouched")
@@ -378,6 +388,7 @@ def submissions(build, tmp_path_factory):
     hand_in("memory", {"sgd_factorize": HOG, "sgd_factorize_masked": DROPS})
     hand_in("outside", sgd, add(OUTSIDE.format(marks=build / "marks"), "import sys\nsys.exit(0)"))
     hand_in("exits", sgd, add("import os\nos._exit(0)"))
+    hand_in("odd \udcff", {"sgd_factorize": ODD})
     hand_in("zeros", {"sgd_factorize": ZEROS})
     hand_in("prints", {"sgd_factorize": PRINTS}, add("%matplotlib inline\n!echo ✓ the start"))
     hand_in("forged", {"sgd_factorize": FORGED})
@@ -414,7 +425,7 @@ def contents(folder):
 
 
 def cage_of(build, submissions):
-    return marking.Cage((build / "assignment").resolve(), submissions.resolve(), **LIMITS)
+    return cage.Cage((build / "assignment").resolve(), submissions.resolve(), **LIMITS)
 
 
 def points(result):
@@ -434,9 +445,10 @@ def test_a_correct_submission_gets_all_points_in_the_courseworks_style_and_in_an
 
 
 @pytest.mark.parametrize(("student", "task", "words"), [
-    ("old U", "sgd_factorize", "V was updated with the old U"), ("zipped", "sgd_factorize", "V was updated with the old U"),
-    ("masked matrix", "sgd_factorize_masked", "mask was applied to the matrix instead of the error"),
-    ("masked matrix", "gd_factorise_masked", "mask was applied to the matrix instead of the error"),
+    ("old U", "sgd_factorize", "V was updated with the old U"),
+    ("zipped", "sgd_factorize", "V was updated with the old U"),
+    ("masked matrix", "sgd_factorize_masked", "applied to the matrix instead of the error"),
+    ("masked matrix", "gd_factorise_masked", "applied to the matrix instead of the error"),
     ("exchanged", "sgd_factorize", "Rows and columns are exchanged"),
     ("tests edited", "sgd_factorize", "wrong sign"),
 ])  # fmt: skip
@@ -448,9 +460,10 @@ def test_a_mistake_costs_the_updates_and_is_named(marked, student, task, words):
 @pytest.mark.parametrize(("student", "words"), [
     ("nothing", "no notebook"), ("untouched", "Not written"), ("loops", f"over {SECONDS} s"),
     ("memory", "more memory than 2000 MB"),
-    ("prints", "It returns None"), ("zeros", "differ"), ("forged", ""), ("no notebook 0", "not a notebook"),
-    ("no notebook 1", "not a notebook"), ("no notebook 2", "not a notebook"), ("no notebook 3", "not a notebook"),
-    ("link", "no notebook"), ("broken", "no notebook"),
+    ("prints", "It returns None"), ("zeros", "With no epoch"), ("odd \udcff", "Exception"),
+    ("forged", ""), ("no notebook 0", "not a notebook"),
+    ("no notebook 1", "not a notebook"), ("no notebook 2", "not a notebook"),
+    ("no notebook 3", "not a notebook"), ("link", "no notebook"), ("broken", "no notebook"),
 ])  # fmt: skip
 def test_what_does_not_compute_the_answer_gets_no_points_and_is_told_why(marked, student, words):
     assert set(points(marked[student]).values()) == {0}
@@ -467,21 +480,23 @@ def test_nothing_was_written_outside(marked, build, submissions):
     found = [place / "evil" for place in places if (place / "evil").exists()]
     for path in found:
         path.unlink()
-    cage = cage_of(build, submissions)
-    if "namespaces" not in cage.way:
-        pytest.skip(f"submissions can only be shut in by {cage.way} here")
+    shut = cage_of(build, submissions)
+    if "namespaces" not in shut.way:
+        pytest.skip(f"submissions can only be shut in by {shut.way} here")
     assert not found
 
 
 def test_shut_in_there_is_no_network_no_solution_and_no_other_submission(build, submissions):
-    cage = cage_of(build, submissions)
-    if "namespaces" not in cage.way:
-        pytest.skip(f"submissions can only be shut in by {cage.way} here")
+    shut = cage_of(build, submissions)
+    if "namespaces" not in shut.way:
+        pytest.skip(f"submissions can only be shut in by {shut.way} here")
     secret = submissions / "coursework/1.1-gradient-factorisation.ipynb"
-    steps = ["import mf_core", f"open({str(ROOT / 'mf_core.py')!r})", f"open({str(secret)!r})", f"open({str(build / 'key.json')!r})",
-             "import _socket; _socket.socket().connect(('127.0.0.1', 9))", f"import os; os.kill({os.getpid()}, 0)",
+    unseen = [ROOT / "mf_core.py", secret, build / "key.json"]
+    steps = ["import mf_core", *(f"open({str(path)!r})" for path in unseen),
+             "import _socket; _socket.socket().connect(('127.0.0.1', 9))",
+             f"import os; os.kill({os.getpid()}, 0)",
              "assert os.path.exists('titles.csv'); open('mine', 'w')"]  # fmt: skip
-    outcomes = [outcome.get("error", "no error")[:60] for outcome in cage.run([steps])[0]]
+    outcomes = [outcome.get("error", "no error")[:60] for outcome in shut.run([steps])[0]]
     kinds = [
         "ModuleNotFoundError",
         *["FileNotFoundError"] * 3,
