@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import islice, pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import nbformat
 import torch
@@ -232,6 +233,7 @@ def write_all(folder, results, key, cage, notes):
         result["total"] = sum(row["points"] or 0 for row in result["rows"])
         result["maximum"] = sum(row["maximum"] for row in result["rows"])
         result["open"] = sum(row["points"] is None for row in result["rows"])
+        result["page"] = quote(os.fsencode(f"feedback/{result['student']}.html"))
         page = PAGES.get_template("feedback.html").render(result=result)
         write(folder / "feedback" / f"{result['student']}.html", page)
     head = ["student", "task", "points", "maximum", "remark"]
@@ -308,7 +310,8 @@ def mark_all(submissions, build, jobs=None, **limits):
                 except Exception as error:  # one student's must not stop the others' marking
                     said = f"cannot be marked: {error!r:.200}"
                     notes.append(f"{waiting[done]} {said}")
-                print(f"{number}/{len(waiting)} {waiting[done]}: {said}", flush=True)
+                line = f"{number}/{len(waiting)} {waiting[done]}: {said}"
+                print(line.encode(errors="replace").decode(), flush=True)  # names may be anything
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             end_all()
@@ -326,7 +329,6 @@ def main():
     parser.add_argument("--megabytes", type=int, default=3000, help="for a notebook")
     parser.add_argument("--trust", action="store_true", help="mark even if they can't be shut in")
     arguments = parser.parse_args()
-    sys.stdout.reconfigure(errors="replace")  # names of folders may be anything
     limits = {name: getattr(arguments, name) for name in ("seconds", "megabytes", "trust")}
     mark_all(arguments.submissions, arguments.build, **limits)
     for name in ("summary.html", "answers.html", "by-hand.csv", "marks.csv", "totals.csv"):
