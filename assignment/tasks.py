@@ -52,7 +52,8 @@ def tasks():
 
 def head(task):
     """The first lines of a task's function, which the student gets."""
-    doc = textwrap.indent(f'"""{task.doc}"""', "    ")
+    doc = task.doc + "\n" * ("\n" in task.doc)
+    doc = textwrap.indent(f'"""{doc}"""', "    ")
     return f"def {task.name}({task.parameters}):\n{doc}\n"
 
 
