@@ -175,7 +175,7 @@ def _rating_table(file):
 def read_ratings(file, parts):
     """Append to `parts`, by CHUNK records, their userId, movieId (int32) and rating (float32).
 
-    25 million take seconds. `parts` is a list, or what has its append, clear and length.
+    25 million take seconds. `parts` is a list, or whatever has its append and clear.
     """
     kinds = {"userId": "int32", "movieId": "int32", "rating": "float32"}
     try:
@@ -193,10 +193,11 @@ def read_ratings(file, parts):
          parsed(file, line, "rating", rating, float, 0.5, 5))
         for line, (user, movie, rating) in records(file, list(kinds))
     )  # fmt: skip
-    while some := list(islice(found, CHUNK)):
-        parts.append(pd.DataFrame(some, columns=list(kinds)).astype(kinds))
-    if not len(parts):
+    if not (some := list(islice(found, CHUNK))):
         raise ValueError(f"{file} has no rating; get it again")
+    while some:
+        parts.append(pd.DataFrame(some, columns=list(kinds)).astype(kinds))
+        some = list(islice(found, CHUNK))
 
 
 def _sound(part):

@@ -1,0 +1,311 @@
+"""Ratings that outgrow a notebook: damped means and factors by stratified SGD, as a command.
+
+    python -m mf_train ml-25m.zip --rank 32 --epochs 20 --out build/factors
+    torchrun --standalone --nproc-per-node 4 -m mf_train ml-25m.zip --rank 32 --out build/factors
+    python -m mf_train recommend build/factors --user 17
+
+To be typed in a clone of the repository, with .venv/bin/ before python and torchrun. What is written
+is build/factors.safetensors, as often as --checkpoint says: U (m, rank), a row for each user, V (n,
+rank), one for each movie, mu (), row (m,), col (n,), users (m,) and movies (n,), their numbers.
+User i is predicted to give movie j mu + row[i] + col[j] + U[i] . V[j] stars.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import resource
+import signal
+import sys
+import time
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+
+from mf_data import by_number, read_ratings, tables
+from mf_ring import Share, Team
+
+TO_TRAIN = {  # option: default, least, below, text
+    "rank": (32, 1, 10_000, "columns of U and V"),
+    "epochs": (20, 1, 10_000, "passes over the ratings"),
+    "lr": (0.01, 0.0, 10.0, "learning rate"),
+    "weight-decay": (0.05, 0.0, 10.0, "of the factors"),
+    "damping": (5.0, 0.0, 1e9, "pseudo-ratings of the means"),
+    "strata": (8, 1, 10_000, "runs of users and of movies; at least one a process"),
+    "seed": (0, 0, 2**63, "of the start and of what is held out"),
+    "held-out": (0.1, 0.0, 1.0, "share of the ratings to test on"),
+    "checkpoint": (1, 1, 10_000, "write FILE every N epochs, and after the last"),
+    "patience": (30.0, 1.0, 1e6, "seconds without an answer until another process is lost"),
+}
+TO_RECOMMEND = {
+    "user": (-1, 0, 2**31, "a user's number"),
+    "count": (10, 1, 10**6, "how many titles"),
+}
+SETTINGS = "rank", "lr", "weight_decay", "damping", "strata", "seed", "held_out"  # of the result
+RECORD = np.dtype([("userId", "i4"), ("movieId", "i4"), ("rating", "f4")])
+CHUNK = 2**20  # records read at a time
+
+
+class Records:
+    """All records of a ratings file, in a temporary file that the processes of a machine share."""
+
+    def __init__(self, options, team):
+        self.options = options
+        file = options.out.with_name(f"{options.out.name}.records-{team.machine}")
+        try:
+            if team.local == 0:  # which alone reads the ratings' file
+                file.unlink(missing_ok=True)
+                with tables(options.ratings) as (ratings, _), open(file, "x+b") as self.file:
+                    read_ratings(ratings, self)
+            team.wait()
+            self.file = open(file, "rb")
+            team.wait()
+        finally:
+            if team.local == 0:
+                file.unlink(missing_ok=True)  # the name; the records stay until it is closed
+
+    def append(self, part):
+        part.to_records(index=False).astype(RECORD).tofile(self.file)
+
+    def clear(self):
+        self.file.seek(0)
+        self.file.truncate()
+
+    def parts(self):
+        """The records, and which are held out: always the same, in every process."""
+        rng = np.random.default_rng(self.options.seed)
+        self.file.seek(0)
+        while len(part := np.fromfile(self.file, RECORD, CHUNK)):
+            yield part, rng.random(len(part)) < self.options.held_out
+
+    def counts(self):
+        """Of users and of movies: the ratings to train on, by number; and the records' digest."""
+        digest, counts = hashlib.sha256(), [pd.Series(0.0, np.array([], np.int32)) for _ in "um"]
+        for part, held_out in self.parts():
+            digest.update(part)
+            for k, name in enumerate(("userId", "movieId")):
+                some = pd.Series(~held_out).groupby(part[name]).sum()
+                counts[k] = counts[k].add(some, fill_value=0)
+        return *(x.sort_index().astype(int) for x in counts), digest.hexdigest()
+
+    def share(self, users, movies, first, last):
+        """The entries (rows, cols, values) of the rows from first on and before last: to train on, and held out."""
+        low, high = np.append(users, math.inf)[[first, last]]
+        found = []
+        for part, held_out in self.parts():
+            mine = (part["userId"] >= low) & (part["userId"] < high)
+            found.append((part[mine], held_out[mine]))
+        found, held_out = map(np.concatenate, zip(*found, strict=True))
+        rows, cols = users.get_indexer(found["userId"]), movies.get_indexer(found["movieId"])
+        place = rows * len(movies) + cols
+        order = np.argsort(place)
+        if len(twice := np.flatnonzero(np.diff(place[order]) == 0)):
+            user, movie, _ = found[order[twice[0]]]
+            path, what = self.options.ratings, f"two ratings of movie {movie} by user {user}"
+            raise ValueError(f"{path} has {what}: drop one")
+        entries = rows.astype(np.int32), cols.astype(np.int32), found["rating"]
+        del found, rows, cols, place
+        return (
+            [x[part] for x in entries] for part in (order[~held_out[order]], order[held_out[order]])
+        )
+
+
+# ------------------------------------------------------------------------------ the file of factors
+
+
+def save(file, share, ids, facts):
+    """Replace the file by one with the means and factors as they are: all of them, or none."""
+    m, n = map(len, ids)
+    shapes = {"U": [m, share.rank], "V": [n, share.rank], "mu": [], "row": [m], "col": [n]}
+    shapes, end = shapes | {"users": [m], "movies": [n]}, 0
+    header = {"__metadata__": {key: json.dumps(value) for key, value in facts.items()}}
+    for name, shape in shapes.items():
+        begin, end = end, end + 4 * math.prod(shape)
+        kind = "I32" if name in ("users", "movies") else "F32"
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+    factors = chain(share.gathered(0), share.gathered(1))  # a run at a time: for little memory
+    if share.team.rank > 0:
+        return list(factors)
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    half = file.with_name(file.name + ".half")
+    with open(half, "wb") as out:
+        out.write(len(head).to_bytes(8, "little") + head)
+        for part in chain(factors, (share.mu, *share.levels, *ids)):
+            np.asarray(part).tofile(out)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(half, file)
+
+
+def load(file, share):
+    """Means and factors of this share."""
+    with safe_open(file, "pt") as stored:
+        share.mu, *share.levels = (stored.get_tensor(name) for name in ("mu", "row", "col"))
+        U, V = stored.get_slice("U"), stored.get_slice("V")
+        share.U = [U[share.part(0, run)] for run in share.own]
+        share.V = {run: V[share.part(1, run)] for run in share.own}
+
+
+def read_facts(file):
+    """What the file tells besides the tensors: settings, epoch, the records' digest, titles."""
+    try:
+        with safe_open(file, "pt") as stored:
+            return {key: json.loads(text) for key, text in stored.metadata().items()}
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{file} is missing: a run with --out makes it") from error
+    except (SafetensorError, AttributeError, ValueError) as error:
+        raise ValueError(f"{file} holds no factors of mf_train ({error}); move it away") from error
+
+
+def epochs_done(options, digest):
+    """The epochs in the file of factors, 0 without one; refused if it had other settings."""
+    if not options.out.exists():
+        return 0
+    if not options.resume:
+        raise FileExistsError(f"--out: {options.out} is there; --resume goes on, or move it away")
+    facts = read_facts(options.out)
+    if facts["digest"] != digest:
+        raise ValueError(f"--resume: {options.out} is of other ratings than {options.ratings}")
+    for name, before in facts["settings"].items():
+        if (now := getattr(options, name)) != before:
+            name, needs = name.replace("_", "-"), "--resume needs the same"
+            raise ValueError(f"--{name} is {now}, and was {before} for {options.out}: {needs}")
+    return facts["epoch"]
+
+
+# ------------------------------------------------------------------------------------- the commands
+
+
+def train(options):
+    """Fit damped means and factors; save them, and say how it goes."""
+    begin, team = time.perf_counter(), Team(options.patience)
+    say = print if team.rank == 0 else lambda *_, **__: None
+    if options.strata < team.size:
+        needs = f"it needs to be at least {team.size}, the number of processes"
+        raise ValueError(f"--strata is {options.strata}; {needs}")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    records = Records(options, team)
+    *counts, digest = records.counts()
+    ids, (by_user, by_movie) = [x.index for x in counts], [x.to_numpy() for x in counts]
+    if options.strata > min(map(len, ids)) or not by_user.any():
+        what = f"{len(by_user)} users, {len(by_movie)} movies and {by_user.sum()} ratings"
+        raise ValueError(f"{options.ratings} leaves {what}: lower --strata or --held-out")
+    done = epochs_done(options, digest)
+    if len(set(team.everyones((digest, done)))) > 1:
+        raise ValueError("the machines see different ratings, or --out is in no folder of them all")
+    facts = {"settings": {name: getattr(options, name) for name in SETTINGS}, "digest": digest}
+    if team.rank == 0:
+        with tables(options.ratings) as (_, file):
+            titles = by_number(file, ["movieId", "title"])
+        if unknown := set(ids[1]) - titles.keys():
+            raise ValueError(f"{file} lacks movie {min(unknown)}, which has ratings")
+        facts["titles"] = [titles[movie][0] for movie in ids[1]]
+
+    share = Share(team, (by_user, by_movie), options.strata, options.rank)
+    entries = records.share(*ids, share.row_edges[0], share.row_edges[-1])
+    train, test = (share.blocks(*some) for some in entries)
+    say(f"{by_user.sum():,} ratings read in {time.perf_counter() - begin:.1f} s", flush=True)
+    begin = time.perf_counter()
+    if done:
+        load(options.out, share)
+    else:
+        share.fit_means(train, options.damping)
+        share.draw(options.seed)
+        say(f"means fitted in {time.perf_counter() - begin:.1f} s", flush=True)
+    for blocks in (train, test):
+        share.subtract_levels(blocks)
+    held_out = team.total([sum(len(block[2]) for block in blocks) for blocks in test])
+    for epoch in range(done + 1, options.epochs + 1):
+        begin = time.perf_counter()
+        if not share.epoch(train, options.lr, options.weight_decay):
+            raise FloatingPointError(
+                f"the factors stopped being finite in epoch {epoch}: lower --lr"
+            )
+        speed = by_user.sum() / (time.perf_counter() - begin)
+        rmse = (share.squared_error(test) / held_out) ** 0.5 if held_out else math.nan
+        line = f"epoch {epoch} of {options.epochs}: {speed / 1e6:.2f} million ratings a second"
+        say(line + (f", held-out RMSE {rmse:.4f}" if held_out else ""), flush=True)
+        if epoch == options.epochs or epoch % options.checkpoint == 0:
+            save(options.out, share, ids, facts | {"epoch": epoch, "held_out_rmse": rmse})
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    space = ", ".join(f"{x:.0f}" for x in team.everyones(memory))
+    say(
+        f"{options.out}: {max(done, options.epochs)} epochs; memory {space} MB; {sum(team.everyones(share.sent)):,} bytes of V sent"
+    )
+
+
+def recommend(options):
+    """Print the movies with the highest predictions for a user."""
+    facts = read_facts(options.factors)
+    with safe_open(options.factors, "np") as stored:
+        user = np.flatnonzero(stored.get_tensor("users") == options.user)
+        if not len(user):
+            raise ValueError(f"--user is {options.user}; {options.factors} has no such user")
+        movies, mu, row, col = (stored.get_tensor(x) for x in ("movies", "mu", "row", "col"))
+        u, V = stored.get_slice("U")[user[0] : user[0] + 1][0], stored.get_tensor("V")
+    stars, parts = mu + row[user[0]] + col + V @ u, []
+    if options.ratings:
+        with tables(options.ratings) as (ratings, _):
+            read_ratings(ratings, parts)
+    rated = [part["movieId"][part["userId"] == options.user] for part in parts]
+    new = np.flatnonzero(~np.isin(movies, np.concatenate([[], *rated])))
+    for k in new[np.argsort(-stars[new], kind="stable")][: options.count]:
+        print(f"{stars[k]:.2f}  {facts['titles'][k]}")
+
+
+def factors_file(text):
+    return Path(text if text.endswith(".safetensors") else text + ".safetensors")
+
+
+def parsed(arguments):
+    """The options; argparse ends the process with a message when they are wrong."""
+    text = __doc__.partition("\n\n")[0]
+    more = "mf_train recommend FILE --user N: print the best movies for a user"
+    parser = argparse.ArgumentParser("mf_train", description=text, epilog=more, allow_abbrev=False)
+    add = parser.add_argument
+    if recommends := arguments[:1] == ["recommend"]:
+        add("command", help=argparse.SUPPRESS)
+        add("factors", type=factors_file, help="the --out of a run")
+        add("--ratings", type=Path, help="leave out what the user rates in this folder or zip file")
+    else:
+        add("ratings", type=Path, help="a folder or zip file with ratings.csv and movies.csv")
+        add("--out", type=factors_file, required=True, help="write FILE.safetensors")
+        add("--resume", action="store_true", help="go on from FILE.safetensors, if it is there")
+    options = TO_RECOMMEND if recommends else TO_TRAIN
+    for name, (default, low, high, text) in options.items():
+        text = f"{text}, from {low} on and below {high} [{default}]"
+        add(f"--{name}", type=type(low), default=default, metavar="N", help=text)
+    found = parser.parse_args(arguments)
+    for name, (_, low, high, _) in options.items():
+        if not low <= (value := getattr(found, name.replace("-", "_"))) < high:
+            parser.error(f"--{name} is {value}; it needs to be from {low} on and below {high}")
+    return found
+
+
+def main(arguments):
+    """Run a command; the exit status, after a message if it is not 0."""
+    options = parsed(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # torchrun's, when a process has died
+    who = f"process {os.environ['RANK']}: " if "RANK" in os.environ else ""
+    try:
+        (recommend if arguments[0] == "recommend" else train)(options)
+        return 0
+    except (ValueError, OSError, FloatingPointError) as error:
+        message = f"{error}"
+    except RuntimeError as error:  # gloo's
+        message = f"lost another process: {error}\nmf_train: {who}--resume goes on from the last epoch that was written"
+    except KeyboardInterrupt:
+        message = "stopped; --resume goes on from the last epoch that was written"
+    print(f"mf_train: {who}{message}", file=sys.stderr, flush=True)
+    return 1
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(status)  # at once, though other threads may still wait for a lost process
