@@ -185,9 +185,6 @@ def train(options):
     """Fit damped means and factors; save them, and say how it goes."""
     begin, team = time.perf_counter(), Team(options.patience)
     say = print if team.rank == 0 else lambda *_, **__: None
-    if options.strata < team.size:
-        needs = f"it needs to be at least {team.size}, the number of processes"
-        raise ValueError(f"--strata is {options.strata}; {needs}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     records = Records(options, team)
     *counts, digest = records.counts()
@@ -284,6 +281,8 @@ def parsed(arguments):
     for name, (_, low, high, _) in options.items():
         if not low <= (value := getattr(found, name.replace("-", "_"))) < high:
             parser.error(f"--{name} is {value}; it needs to be from {low} on and below {high}")
+    if not recommends and found.strata < (size := int(os.environ.get("WORLD_SIZE", 1))):
+        parser.error(f"--strata is {found.strata}; {size} processes need as many at least")
     return found
 
 
