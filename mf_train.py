@@ -32,8 +32,8 @@ from mf_ring import Share, Team
 TO_TRAIN = {  # option: default, least, below, text
     "rank": (32, 1, 10_000, "columns of U and V"),
     "epochs": (20, 1, 10_000, "passes over the ratings"),
-    "lr": (0.01, 0.0, 10.0, "learning rate"),
-    "weight-decay": (0.05, 0.0, 10.0, "of the factors"),
+    "lr": (0.02, 0.0, 10.0, "learning rate"),
+    "weight-decay": (0.1, 0.0, 10.0, "of the factors"),
     "damping": (5.0, 0.0, 1e9, "pseudo-ratings of the means"),
     "strata": (8, 1, 10_000, "runs of users and of movies; at least one a process"),
     "seed": (0, 0, 2**63, "of the start and of what is held out"),
@@ -46,7 +46,9 @@ TO_RECOMMEND = {
     "count": (10, 1, 10**6, "how many titles"),
 }
 SETTINGS = "rank", "lr", "weight_decay", "damping", "strata", "seed", "held_out"  # of the result
+FACTS = "settings", "digest", "titles", "epoch", "rmse"  # in a file of factors, besides the tensors
 RECORD = np.dtype([("userId", "i4"), ("movieId", "i4"), ("rating", "f4")])
+AGAIN = "--resume goes on from the last epoch that was written"
 CHUNK = 2**20  # records read at a time
 
 
@@ -93,25 +95,24 @@ class Records:
         return *(x.sort_index().astype(int) for x in counts), digest.hexdigest()
 
     def share(self, users, movies, first, last):
-        """The entries (rows, cols, values) of the rows from first on and before last: to train on, and held out."""
+        """(rows, cols, values) of the rows first to last - 1, row by row: to train on, held out."""
         low, high = np.append(users, math.inf)[[first, last]]
         found = []
         for part, held_out in self.parts():
             mine = (part["userId"] >= low) & (part["userId"] < high)
             found.append((part[mine], held_out[mine]))
         found, held_out = map(np.concatenate, zip(*found, strict=True))
-        rows, cols = users.get_indexer(found["userId"]), movies.get_indexer(found["movieId"])
-        place = rows * len(movies) + cols
+        place = users.get_indexer(found["userId"]) * len(movies)
+        place += movies.get_indexer(found["movieId"])
         order = np.argsort(place)
-        if len(twice := np.flatnonzero(np.diff(place[order]) == 0)):
+        place = place[order]
+        if len(twice := np.flatnonzero(np.diff(place) == 0)):
             user, movie, _ = found[order[twice[0]]]
             path, what = self.options.ratings, f"two ratings of movie {movie} by user {user}"
             raise ValueError(f"{path} has {what}: drop one")
-        entries = rows.astype(np.int32), cols.astype(np.int32), found["rating"]
-        del found, rows, cols, place
-        return (
-            [x[part] for x in entries] for part in (order[~held_out[order]], order[held_out[order]])
-        )
+        values, held_out = found["rating"][order], held_out[order]
+        rows, cols = (x.astype(np.int32) for x in np.divmod(place, len(movies)))
+        return [(rows[k], cols[k], values[k]) for k in (~held_out, held_out)]
 
 
 # ------------------------------------------------------------------------------ the file of factors
@@ -155,10 +156,10 @@ def read_facts(file):
     """What the file tells besides the tensors: settings, epoch, the records' digest, titles."""
     try:
         with safe_open(file, "pt") as stored:
-            return {key: json.loads(text) for key, text in stored.metadata().items()}
+            return {key: json.loads(stored.metadata()[key]) for key in FACTS}
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{file} is missing: a run with --out makes it") from error
-    except (SafetensorError, AttributeError, ValueError) as error:
+    except (SafetensorError, TypeError, KeyError, ValueError) as error:
         raise ValueError(f"{file} holds no factors of mf_train ({error}); move it away") from error
 
 
@@ -205,7 +206,7 @@ def train(options):
 
     share = Share(team, (by_user, by_movie), options.strata, options.rank)
     entries = records.share(*ids, share.row_edges[0], share.row_edges[-1])
-    train, test = (share.blocks(*some) for some in entries)
+    train, test = (share.blocks(*entries.pop(0)) for _ in range(2))  # one after the other
     say(f"{by_user.sum():,} ratings read in {time.perf_counter() - begin:.1f} s", flush=True)
     begin = time.perf_counter()
     if done:
@@ -220,20 +221,21 @@ def train(options):
     for epoch in range(done + 1, options.epochs + 1):
         begin = time.perf_counter()
         if not share.epoch(train, options.lr, options.weight_decay):
-            raise FloatingPointError(
-                f"the factors stopped being finite in epoch {epoch}: lower --lr"
-            )
-        speed = by_user.sum() / (time.perf_counter() - begin)
-        rmse = (share.squared_error(test) / held_out) ** 0.5 if held_out else math.nan
-        line = f"epoch {epoch} of {options.epochs}: {speed / 1e6:.2f} million ratings a second"
-        say(line + (f", held-out RMSE {rmse:.4f}" if held_out else ""), flush=True)
+            what = f"the factors stopped being finite in epoch {epoch}"
+            raise FloatingPointError(f"{what}: lower --lr from {options.lr:g}")
+        speed = by_user.sum() / (time.perf_counter() - begin) / 1e6
+        facts |= {"epoch": epoch, "rmse": None}
+        line = f"epoch {epoch} of {options.epochs}: {speed:.2f} million ratings a second"
+        if held_out:
+            facts["rmse"] = (share.squared_error(test) / held_out) ** 0.5
+            line += f", held-out RMSE {facts['rmse']:.4f}"
+        say(line, flush=True)
         if epoch == options.epochs or epoch % options.checkpoint == 0:
-            save(options.out, share, ids, facts | {"epoch": epoch, "held_out_rmse": rmse})
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    space = ", ".join(f"{x:.0f}" for x in team.everyones(memory))
-    say(
-        f"{options.out}: {max(done, options.epochs)} epochs; memory {space} MB; {sum(team.everyones(share.sent)):,} bytes of V sent"
-    )
+            save(options.out, share, ids, facts)
+    peak, sent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, share.sent
+    peaks, sent = (team.everyones(x) for x in (peak, sent))
+    say(f"peak memory {', '.join(f'{x:.0f}' for x in peaks)} MB; {sum(sent):,} bytes of V sent")
+    say(f"{options.out}: {max(done, options.epochs)} epochs")
 
 
 def recommend(options):
@@ -297,9 +299,9 @@ def main(arguments):
     except (ValueError, OSError, FloatingPointError) as error:
         message = f"{error}"
     except RuntimeError as error:  # gloo's
-        message = f"lost another process: {error}\nmf_train: {who}--resume goes on from the last epoch that was written"
+        message = f"lost another process, which has ended or does not answer; {AGAIN} ({error})"
     except KeyboardInterrupt:
-        message = "stopped; --resume goes on from the last epoch that was written"
+        message = f"stopped; {AGAIN}"
     print(f"mf_train: {who}{message}", file=sys.stderr, flush=True)
     return 1
 
