@@ -96,9 +96,9 @@ class Share:
     def part(self, side, run):
         return slice(*self.edges[side][run : run + 2])
 
-    def blocks(self, rows, cols, values):
-        """The entries of the own rows, sorted by row, as ring's functions take them."""
-        return list(_blocks(rows, cols, values, self.row_edges, self.edges[1]))
+    def blocks(self, k, rows, cols, values):
+        """The entries of the k-th own run of rows, row by row, as the functions below take them."""
+        return next(_blocks(rows, cols, values, self.row_edges[k : k + 2], self.edges[1]))
 
     def ring(self, work):
         """The sum of work(k, b) over all blocks: k-th own run of rows, run b of columns.

@@ -94,14 +94,19 @@ class Records:
                 counts[k] = counts[k].add(some, fill_value=0)
         return *(x.sort_index().astype(int) for x in counts), digest.hexdigest()
 
-    def share(self, users, movies, first, last):
-        """(rows, cols, values) of the rows first to last - 1, row by row: to train on, held out."""
-        low, high = np.append(users, math.inf)[[first, last]]
-        found = []
+    def entries(self, users, movies, edges):
+        """Of each run of users: (rows, cols, values), row by row, to train on, and those held out."""
+        bounds = np.append(users, math.inf)[edges]
+        kept = [[] for _ in edges[1:]]
         for part, held_out in self.parts():
-            mine = (part["userId"] >= low) & (part["userId"] < high)
-            found.append((part[mine], held_out[mine]))
-        found, held_out = map(np.concatenate, zip(*found, strict=True))
+            run = np.searchsorted(bounds, part["userId"], side="right") - 1
+            for k, found in enumerate(kept):
+                found.append((part[run == k], held_out[run == k]))
+        while kept:  # a run at a time: for little memory
+            found, held_out = map(np.concatenate, zip(*kept.pop(0), strict=True))
+            yield self.sorted(users, movies, found, held_out)
+
+    def sorted(self, users, movies, found, held_out):
         place = users.get_indexer(found["userId"]) * len(movies)
         place += movies.get_indexer(found["movieId"])
         order = np.argsort(place)
@@ -205,8 +210,11 @@ def train(options):
         facts["titles"] = [titles[movie][0] for movie in ids[1]]
 
     share = Share(team, (by_user, by_movie), options.strata, options.rank)
-    entries = records.share(*ids, share.row_edges[0], share.row_edges[-1])
-    train, test = (share.blocks(*entries.pop(0)) for _ in range(2))  # one after the other
+    blocks = [
+        [share.blocks(k, *part) for part in parts]
+        for k, parts in enumerate(records.entries(*ids, share.row_edges))
+    ]
+    train, test = zip(*blocks, strict=True)
     say(f"{by_user.sum():,} ratings read in {time.perf_counter() - begin:.1f} s", flush=True)
     begin = time.perf_counter()
     if done:
@@ -215,9 +223,9 @@ def train(options):
         share.fit_means(train, options.damping)
         share.draw(options.seed)
         say(f"means fitted in {time.perf_counter() - begin:.1f} s", flush=True)
-    for blocks in (train, test):
-        share.subtract_levels(blocks)
-    held_out = team.total([sum(len(block[2]) for block in blocks) for blocks in test])
+    share.subtract_levels(train)
+    share.subtract_levels(test)
+    held_out = team.total([sum(len(values) for *_, values in run) for run in test])
     for epoch in range(done + 1, options.epochs + 1):
         begin = time.perf_counter()
         if not share.epoch(train, options.lr, options.weight_decay):
