@@ -65,20 +65,17 @@ def sgd_factorize_masked(
     is sparse. With weight_decay w, at least 0, U[i] += lr (e V[j] - w U[i]), then
     V[j] += lr (e U[i] - w V[j]) (Funk 2006). All else is as for `sgd_factorize`.
 
-    strata : integer S, at least 1 and at most min(m, n), for another order of the entries, in which
-        torch.get_num_threads() threads share the work (Gemulla et al. 2011). Rows and columns are
-        cut into S runs with about as many entries each. An epoch is S strata, one after the other;
-        a stratum is S blocks that share no row and no column, and are passed row by row. S alone
-        decides about the order: the bits are the same for any number of threads. 1 is None's order.
+    strata : None, or an integer S from 1 to min(m, n): another order, which threads can share
+        (torch.get_num_threads() of them; Gemulla et al. 2011). Rows and columns are cut into S runs
+        with about as many entries each. An epoch is S strata, one after the other, of S blocks that
+        have no row and no column in common. The bits depend on S, not on the number of threads.
     """
     A = matrix(A, sparse=True)
     M = mask(M, A)
     num_epochs, lr, w = settings(num_epochs, lr, weight_decay, callback, A)
     S = 1 if strata is None else integer("strata", strata, at_least=1)
     if S > min(A.shape):
-        raise ValueError(
-            f"strata is {S}; with A of {tuple(A.shape)} it needs {min(A.shape)} at most"
-        )
+        raise ValueError(f"strata is {S}; A of {tuple(A.shape)} allows {min(A.shape)} at most")
     U, V = start(A, rank, init, generator)
     entries = observed_entries(A, M)
     edges = [_cuts(np.bincount(x), size, S) for x, size in zip(entries, A.shape, strict=False)]
@@ -241,13 +238,12 @@ def _cuts(counts, size, S):
 
 
 def _blocks(rows, cols, values, row_edges, col_edges):
-    """Of each run of rows, the entries by run of columns, staggered, counted from the runs' firsts."""
+    """Of each run of rows: its entries by run of columns, staggered; indices start at 0 in each."""
     ends = np.searchsorted(rows, row_edges)
     for first, p, q in zip(row_edges, ends, ends[1:], strict=False):
         run = np.searchsorted(col_edges, cols[p:q], side="right") - 1
-        some = [p + np.flatnonzero(run == b) for b in range(len(col_edges) - 1)]
-        places = zip(some, col_edges, strict=False)
-        yield [_staggered(rows[k] - first, cols[k] - left, values[k]) for k, left in places]
+        places = [(p + np.flatnonzero(run == b), col) for b, col in enumerate(col_edges[:-1])]
+        yield [_staggered(rows[k] - first, cols[k] - col, values[k]) for k, col in places]
 
 
 @fast

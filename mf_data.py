@@ -201,7 +201,7 @@ def read_ratings(file, parts):
 
 
 def _sound(part):
-    """The part of a table, unless it or a field is empty or out of range, or records are too long."""
+    """The part of a table, unless a field is empty or out of range, or a record too long."""
     longer = not isinstance(part.index, pd.RangeIndex)  # then pandas has made the first column one
     if (
         longer

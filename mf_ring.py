@@ -1,9 +1,9 @@
 """Damped means and stratified SGD in many processes: each holds a share, and V goes round.
 
-The rows of U and V are cut into S runs, as by `strata` of mf_core's `sgd_factorize_masked`. A process
+Rows and columns are cut into S runs, as by `strata` of mf_core's `sgd_factorize_masked`. A process
 keeps the ratings and the factors of its own runs of rows. The runs of V travel in a ring, each to
 the run of rows that needs it next. S decides about every bit of the result; the number of processes
-and threads does not. (Gemulla et al. 2011)
+and threads does not (Gemulla et al. 2011).
 """
 
 import os

@@ -4,9 +4,10 @@
     torchrun --standalone --nproc-per-node 4 -m mf_train ml-25m.zip --rank 32 --out build/factors
     python -m mf_train recommend build/factors --user 17
 
-To be typed in a clone of the repository, with .venv/bin/ before python and torchrun. What is written
-is build/factors.safetensors, as often as --checkpoint says: U (m, rank), a row for each user, V (n,
-rank), one for each movie, mu (), row (m,), col (n,), users (m,) and movies (n,), their numbers.
+To be typed in a clone of the repository, with .venv/bin/ before python and torchrun. This writes
+build/factors.safetensors after every epoch: U (m, rank) of the users, V (n, rank) of the movies,
+mu, row (m,), col (n,), and the numbers users (m,) and movies (n,). `load_file` of safetensors.torch
+reads it; `json.loads` of its metadata has the settings, the titles and the held-out RMSE.
 User i is predicted to give movie j mu + row[i] + col[j] + U[i] . V[j] stars.
 """
 
@@ -95,7 +96,7 @@ class Records:
         return *(x.sort_index().astype(int) for x in counts), digest.hexdigest()
 
     def entries(self, users, movies, edges):
-        """Of each run of users: (rows, cols, values), row by row, to train on, and those held out."""
+        """Of each run of users between the edges: its entries to train on, and those held out."""
         bounds = np.append(users, math.inf)[edges]
         kept = [[] for _ in edges[1:]]
         for part, held_out in self.parts():
@@ -107,6 +108,7 @@ class Records:
             yield self.sorted(users, movies, found, held_out)
 
     def sorted(self, users, movies, found, held_out):
+        """The entries of these records, row by row: to train on, and held out."""
         place = users.get_indexer(found["userId"]) * len(movies)
         place += movies.get_indexer(found["movieId"])
         order = np.argsort(place)
@@ -139,13 +141,16 @@ def save(file, share, ids, facts):
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)
     half = file.with_name(file.name + ".half")
-    with open(half, "wb") as out:
-        out.write(len(head).to_bytes(8, "little") + head)
-        for part in chain(factors, (share.mu, *share.levels, *ids)):
-            np.asarray(part).tofile(out)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(half, file)
+    try:
+        with open(half, "wb") as out:
+            out.write(len(head).to_bytes(8, "little") + head)
+            for part in chain(factors, (share.mu, *share.levels, *ids)):
+                np.asarray(part).tofile(out)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(half, file)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def load(file, share):

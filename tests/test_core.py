@@ -209,7 +209,7 @@ def test_strata_give_the_same_bits_for_any_number_of_threads_also_in_slices(monk
 
 @pytest.mark.parametrize("strata, kind, message", [
     (0, ValueError, "strata is 0; it needs to be at least 1"),
-    (4, ValueError, r"strata is 4; .*3 at most"),
+    (4, ValueError, r"strata is 4; .*allows 3 at most"),
     (2.0, TypeError, "strata is 2.0; it needs to be an integer"),
 ])  # fmt: skip
 def test_bad_strata_are_refused(strata, kind, message):
