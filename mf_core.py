@@ -57,7 +57,7 @@ def sgd_factorize(
 def sgd_factorize_masked(
     A: Tensor, M: Tensor | None, rank: int, num_epochs: int = 1000, lr: float = 0.01, *,
     weight_decay: float = 0.0, init: Pair | None = None, generator: Generator | None = None,
-    callback: Callable | None = None,
+    callback: Callable | None = None, strata: int | None = None,
 ) -> Pair:  # fmt: skip
     """Factorise A by stochastic gradient descent over the entries where M is 1 (section 3.1).
 
@@ -65,19 +65,39 @@ def sgd_factorize_masked(
     M is a tensor (m, n) of booleans, or of 0 and 1, that observes at least one entry; None if A
     is sparse. With weight_decay w, at least 0, U[i] += lr (e V[j] - w U[i]), then
     V[j] += lr (e U[i] - w V[j]) (Funk 2006). All else is as for `sgd_factorize`.
+
+    strata : None, or an integer S from 1 to min(m, n): another order, which threads can share
+        (torch.get_num_threads() of them; Gemulla et al. 2011). Rows and columns are cut into S runs
+        with about as many entries each. An epoch is S strata, one after the other, of S blocks that
+        have no row and no column in common. The bits depend on S, not on the number of threads.
     """
     A = matrix(A, sparse=True)
     M = mask(M, A)
     num_epochs, lr, w = settings(num_epochs, lr, weight_decay, callback, A)
+    S = 1 if strata is None else integer("strata", strata, at_least=1)
+    if S > min(A.shape):
+        raise ValueError(f"strata is {S}; A of {tuple(A.shape)} allows {min(A.shape)} at most")
     U, V = start(A, rank, init, generator)
-    entries = _staggered(*observed_entries(A, M))
+    entries = observed_entries(A, M)
+    edges = [_cuts(np.bincount(x), size, S) for x, size in zip(entries, A.shape, strict=False)]
+    blocks = [[_staggered(*entries)]] if S == 1 else list(_blocks(*entries, *edges))
     size, part = len(entries[0]), max(1, WORK_PER_CALL // rank)  # part: entries in a compiled call
+    del entries
+
+    def one_block(a, b, epochs=1):
+        u, v = (X.numpy()[e[k] : e[k + 1]] for X, e, k in zip((U, V), edges, (a, b), strict=True))
+        parts = range(0, len(blocks[a][b][0]) or 1, part)
+        calls = ([x[k : k + part] for x in blocks[a][b]] for k in parts)
+        return min(_sgd_epochs(*some, u, v, lr, w, epochs) for some in calls)
 
     def run(epochs):
-        calls = ([x[k : k + part] for x in entries] for k in range(0, size, part))
-        return min(_sgd_epochs(*some, U.numpy(), V.numpy(), lr, w, epochs) for some in calls)
+        if S == 1:
+            return one_block(0, 0, epochs)
+        strata = ([(a + s) % S for a in range(S)] for s in range(S))
+        return min(min(pool.map(one_block, range(S), columns)) for columns in strata)
 
-    return _descend(run, part // size, U, V, num_epochs, lr, callback)
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return _descend(run, part // size if S == 1 else 1, U, V, num_epochs, lr, callback)
 
 
 def gd_factorize_masked(
@@ -214,8 +234,24 @@ def _staggered(rows, cols, values):
     the processor can overlap their updates.
     """
     group, behind = np.divmod(rows.astype(np.int64), STAGGER)
-    order = np.argsort(group * (int(cols.max()) + STAGGER) + cols + behind, kind="stable")
+    width = int(cols.max(initial=0)) + STAGGER
+    order = np.argsort(group * width + cols + behind, kind="stable")
     return rows[order], cols[order], values[order]
+
+
+def _cuts(counts, size, S):
+    """Where to cut so many rows, or columns, into S runs with about as many entries each."""
+    total = np.cumsum(counts)
+    return [0, *(np.searchsorted(total, total[-1] * np.arange(1, S) // S) + 1).tolist(), size]
+
+
+def _blocks(rows, cols, values, row_edges, col_edges):
+    """Of each run of rows: its entries by run of columns, staggered; indices start at 0 in each."""
+    ends = np.searchsorted(rows, row_edges)
+    for first, p, q in zip(row_edges, ends, ends[1:], strict=False):
+        run = np.searchsorted(col_edges, cols[p:q], side="right") - 1
+        places = [(p + np.flatnonzero(run == b), col) for b, col in enumerate(col_edges[:-1])]
+        yield [_staggered(rows[k] - first, cols[k] - col, values[k]) for k, col in places]
 
 
 @fast

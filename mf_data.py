@@ -6,8 +6,9 @@ import sys
 import tomllib
 import warnings
 import zipfile
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -129,14 +130,19 @@ def _tensor(file):
 
 
 def _movielens(path):
-    if path.is_dir():
-        return _from_tables(existing(path / "ratings.csv"), existing(path / "movies.csv"))
-    with opened_zip(existing(path)) as zipped:
-        return _from_tables(only(path, zipped, "ratings.csv"), only(path, zipped, "movies.csv"))
+    with tables(path) as (ratings_file, movies_file):
+        return _from_tables(ratings_file, by_number(movies_file, ["movieId", "title", "genres"]))
 
 
-def _from_tables(ratings_file, movies_file):
-    movies = by_number(movies_file, ["movieId", "title", "genres"])
+@contextmanager
+def tables(path):
+    """ratings.csv and movies.csv of a folder or zip file, as paths to open."""
+    with nullcontext() if path.is_dir() else opened_zip(existing(path)) as zipped:
+        names = "ratings.csv", "movies.csv"
+        yield [only(path, zipped, name) if zipped else existing(path / name) for name in names]
+
+
+def _from_tables(ratings_file, movies):
     table = _rating_table(ratings_file)
     cols, user_ids = pd.factorize(table.pop("userId"), sort=True)
     rows, movie_ids = pd.factorize(table["movieId"], sort=True)
@@ -167,33 +173,49 @@ def _order(place):
 
 
 def _rating_table(file):
-    """userId, movieId (int32) and rating (float32) of every record: 25 million in seconds."""
+    read_ratings(file, parts := [])
+    return pd.concat(parts, ignore_index=True)
+
+
+def read_ratings(file, parts):
+    """Append to `parts`, by CHUNK records, their userId, movieId (int32) and rating (float32).
+
+    25 million take seconds. `parts` is a list, or whatever has its append and clear.
+    """
     kinds = {"userId": "int32", "movieId": "int32", "rating": "float32"}
     try:
         with reading(file) as raw:
             missing = {"keep_default_na": False, "na_values": [""]}  # an empty field and no other
-            parts = pd.read_csv(raw, dtype=kinds, chunksize=CHUNK, **missing)
-            table = pd.concat([_sound(part)[list(kinds)] for part in parts], ignore_index=True)
-            if raw.raw.plain and len(table):
-                return table
+            for part in pd.read_csv(raw, dtype=kinds, chunksize=CHUNK, **missing):
+                parts.append(_sound(part)[list(kinds)])
+            if raw.raw.plain:
+                return
     except (ValueError, KeyError, OverflowError) as error:
         if "Calling read" in str(error):  # what pandas makes of Ctrl-C alone
             raise KeyboardInterrupt from error
         # Else the strict reader, a hundred times slower, decides, and knows the lines.
-    found = [
+    parts.clear()
+    found = (
         (parsed(file, line, "userId", user), parsed(file, line, "movieId", movie),
          parsed(file, line, "rating", rating, float, 0.5, 5))
         for line, (user, movie, rating) in records(file, list(kinds))
-    ]  # fmt: skip
-    if not found:
+    )  # fmt: skip
+    if not (some := list(islice(found, CHUNK))):
         raise ValueError(f"{file} has no rating; get it again")
-    return pd.DataFrame(found, columns=list(kinds)).astype(kinds)
+    while some:
+        parts.append(pd.DataFrame(some, columns=list(kinds)).astype(kinds))
+        some = list(islice(found, CHUNK))
 
 
 def _sound(part):
-    """The part of a table, unless a field is empty or out of range, or records are too long."""
+    """The part of a table, unless a field is empty or out of range, or a record too long."""
     longer = not isinstance(part.index, pd.RangeIndex)  # then pandas has made the first column one
-    if longer or part.isna().any(axis=None) or not part["rating"].between(0.5, 5).all():
+    if (
+        longer
+        or part.empty
+        or part.isna().any(axis=None)
+        or not part["rating"].between(0.5, 5).all()
+    ):
         raise ValueError("empty fields, or ratings outside 0.5 to 5")
     if (part[["userId", "movieId"]] < 0).any(axis=None):
         raise ValueError("negative numbers")

@@ -25,6 +25,7 @@ for shape in ((3, 3), (150, 301)):
         start = tuple(torch.rand(k, rank, generator=generator) for k in shape)
         for w in (0.0, 0.02):
             show("sgd", *mf_core.sgd_factorize_masked(A, M, rank, 9, 0.01, init=start, weight_decay=w))
+            show("sgd", *mf_core.sgd_factorize_masked(A, M, rank, 9, 0.01, init=start, weight_decay=w, strata=3))
             show("gd", *mf_core.gd_factorize_masked(A, M, rank, 9, 1e-4, init=start, weight_decay=w))
         show("sgd", *mf_core.sgd_factorize(A, rank, 9, 0.01, init=start))
         show("loss", mf_core.reconstruction_loss(A, *start, M), mf_core.reconstruction_loss(A, *start))

@@ -153,6 +153,71 @@ def test_gd_gives_the_same_bits_for_any_number_of_threads():
     assert all(torch.equal(U, results[0][0]) and torch.equal(V, results[0][1]) for U, V in results)
 
 
+def runs(M, S):
+    """The run of each row: cut where at least 1/S, 2/S ... of the entries are in the rows above."""
+    above, total = torch.cat([M.new_zeros(1), M.sum(1)]).cumsum(0)[:-1], int(M.sum())
+    edges = [
+        next((i for i in range(1, len(M)) if above[i] >= k * total // S), len(M))
+        for k in range(1, S)
+    ]
+    return torch.tensor([sum(i >= edge for edge in edges) for i in range(len(M))])
+
+
+@examples(60)
+@given(problems(), st.integers(1, 9), st.integers(0, 4))
+def test_strata_are_blocks_on_the_diagonals_one_after_the_other(problem, S, num_epochs):
+    A, M, start, lr, w = problem
+    S = min(S, *A.shape)
+    result = sgd_factorize_masked(
+        A, M, start[0].shape[1], num_epochs, lr, weight_decay=w, init=start, strata=S
+    )
+    row, col = runs(M, S), runs(M.T, S)
+    factors = start
+    for _ in range(num_epochs):
+        for s in range(S):
+            for a in range(S):
+                block = M & (row == a)[:, None] & (col == (a + s) % S)
+                factors = oracles.sgd(A, block, *factors, 1, lr, w)
+    assert_equal(result, factors, A.dtype)
+
+
+@examples(20)
+@given(problems())
+def test_one_stratum_is_the_order_row_by_row(problem):
+    A, M, start, lr, w = problem
+    results = [
+        sgd_factorize_masked(
+            A, M, start[0].shape[1], 3, lr, weight_decay=w, init=start, strata=strata
+        )
+        for strata in (None, 1)
+    ]
+    assert all(torch.equal(X, Y) for X, Y in zip(*results, strict=True))
+
+
+def test_strata_give_the_same_bits_for_any_number_of_threads_also_in_slices(monkeypatch):
+    A = torch.where(torch.rand(301, 2001, generator=seeded()) < 0.1, 1.0, 0.0).to_sparse()
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads, work in ((1, 10**9), (2, 10**9), (3, 10**9), (7, 10**9), (2, 1000)):
+            torch.set_num_threads(threads)
+            monkeypatch.setattr(mf_core, "WORK_PER_CALL", work)
+            options = {"generator": seeded(2), "strata": 8}
+            results.append(sgd_factorize_masked(A, None, 5, 4, 0.01, **options))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(U, results[0][0]) and torch.equal(V, results[0][1]) for U, V in results)
+
+
+@pytest.mark.parametrize("strata, kind, message", [
+    (0, ValueError, "strata is 0; it needs to be at least 1"),
+    (4, ValueError, r"strata is 4; .*allows 3 at most"),
+    (2.0, TypeError, "strata is 2.0; it needs to be an integer"),
+])  # fmt: skip
+def test_bad_strata_are_refused(strata, kind, message):
+    with pytest.raises(kind, match=message):
+        sgd_factorize_masked(A3, M3, 2, strata=strata)
+
+
 # ------------------------------------------------------------------------------------------------------------ properties
 
 
@@ -410,6 +475,11 @@ def test_callbacks_exception_passes_through():
 
     with pytest.raises(RuntimeError, match="mine"):
         sgd_factorize(A3, 2, callback=callback)
+
+
+def test_divergence_in_strata_names_the_epoch():
+    with pytest.raises(FloatingPointError, match="epoch 1 of 100"):
+        sgd_factorize_masked(1e30 * A3, M3, 2, 100, 0.9, strata=3)
 
 
 @both_masked

@@ -23,6 +23,8 @@ MODULES = {path.stem: path for path in ROOT.glob("mf_*.py")}
 IMPORTS = {  # among the modules; nothing else
     "mf_core": {"mf_compiled", "mf_inputs"},
     "mf_data": {"mf_files", "mf_synthetic"},
+    "mf_ring": {"mf_core"},
+    "mf_train": {"mf_data", "mf_ring"},
 }
 
 

@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -144,8 +145,8 @@ def random_ratings(m, n, count, seed=0):
     return torch.sparse_coo_tensor(index, values, (m, n), is_coalesced=True, check_invariants=True)
 
 
-def libmf(A, rank):
-    """A function of the number of epochs that runs LIBMF: one thread, no regularisation; None where it is not."""
+def libmf(A, rank, threads=1):
+    """A function of the number of epochs that runs LIBMF: no regularisation; None where it is not."""
     try:
         with open(os.devnull, "w") as null:
             sys.stdout, out = null, sys.stdout
@@ -158,7 +159,7 @@ def libmf(A, rank):
     table = np.column_stack([A.indices()[0], A.indices()[1], A.values()]).astype(np.float32)
     flags = dict(
         k=rank,
-        nr_threads=1,
+        nr_threads=threads,
         quiet=True,
         eta=0.001,
         **{f"lambda_{x}": 0.0 for x in ("p1", "p2", "q1", "q2")},
@@ -203,6 +204,139 @@ def bench_peer(name, m, n, count, rank, few, many, repeats, target):
         return
     (own, other), rises = in_turn(repeats, ours, per_epoch(peer, few, many))
     row(work, against, own, other, target, rises)
+
+
+# --------------------------------------------------------------------------------------- all cores, and past one machine
+
+
+def epochs(A, rank, strata, threads, many=5):
+    """The seconds of each epoch but the first."""
+    torch.set_num_threads(threads)
+    times = []
+    mf_core.sgd_factorize_masked(A, None, rank, many, 0.001, strata=strata,
+                                 callback=lambda *_: times.append(time.perf_counter()))  # fmt: skip
+    return np.diff(times).tolist()
+
+
+def bench_threads(repeats=3):
+    """The fastest epochs: with two threads, whatever else runs on the machine shows at once."""
+    A, rank = random_ratings(162_541, 59_047, 25_000_000), 16
+    kinds = {"rows": (None, 1), "one": (8, 1), "two": (8, 2)}
+    times = {kind: [] for kind in kinds}
+    peer, theirs = libmf(A, rank, 2), []
+    for _ in range(repeats):
+        for kind, (strata, threads) in kinds.items():
+            times[kind] += epochs(A, rank, strata, threads)
+        theirs += [per_epoch(peer, 1, 4)()] if peer else []
+    rows, one, two = (min(times[kind]) for kind in kinds)
+    work = "SGD, 25 million ratings, rank 16, 8 strata, 2 threads, the fastest epoch"
+    row(work, "8 strata, 1 thread", two, one, "1.8 x")
+    row(work, "row by row", two, rows, "")
+    if peer:
+        row(work, "LIBMF, 2 threads, no regularisation", two, min(theirs), "1 x")
+    else:
+        missing(work, "LIBMF, 2 threads, no regularisation", "1 x")
+
+
+def write_ratings(A, folder):
+    """The sparse A (users, movies) as a folder like MovieLens's."""
+    users, movies = (A.indices() + 1).numpy()
+    with (folder / "ratings.csv").open("w") as file:
+        file.write("userId,movieId,rating,timestamp\n")
+        for k in range(0, len(users), 2**20):
+            part = zip(
+                *(x[k : k + 2**20].tolist() for x in (users, movies, A.values())), strict=True
+            )
+            file.writelines(f"{user},{movie},{stars},0\n" for user, movie, stars in part)
+    titles = (f"{k + 1},Film {k + 1},Drama\n" for k in range(A.shape[1]))
+    (folder / "movies.csv").write_text("movieId,title,genres\n" + "".join(titles))
+
+
+def trained(ratings, processes, epochs, *options):
+    """mf_train in so many processes of one thread each: ratings a second in its fastest epoch, peak memory in MB of
+    each process, bytes of V sent, and bytes on the loopback interface."""
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m",
+                   "mf_train", ratings, f"--out={folder}/factors", f"--epochs={epochs}", "--checkpoint=9999", *options]  # fmt: skip
+        before = loopback()
+        run = subprocess.run([str(x) for x in command], capture_output=True, text=True, check=True,
+                             env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd=ROOT)  # fmt: skip
+        crossed = loopback() - before
+    speeds = [float(x) * 1e6 for x in re.findall(r"([\d.]+) million ratings a second", run.stdout)]
+    (peaks, sent), = re.findall(r"peak memory ([\d, ]+) MB; ([\d,]+) bytes", run.stdout)  # fmt: skip
+    return max(speeds), [int(x) for x in peaks.split(",")], int(sent.replace(",", "")), crossed
+
+
+def loopback():
+    """The bytes that this machine has sent to itself; 0 where the system does not tell."""
+    try:
+        found = re.search(r"lo:(?:\s+\d+){8}\s+(\d+)", Path("/proc/net/dev").read_text())
+        return int(found[1])
+    except OSError:
+        return 0
+
+
+def bench_processes(count=25_000_000):
+    """One process against two, and the traffic on the loopback interface against the formula."""
+    A = random_ratings(162_541, 59_047, count)
+    (ROOT / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
+        write_ratings(A, folder := Path(folder))
+        del A
+        options = "--rank=16", "--held-out=0"
+        (one, peak, _, _), (two, peaks, _, _) = (trained(folder, k, 4, *options) for k in (1, 2))
+    work = f"mf_train, {count / 1e6:g} million ratings, rank 16, "
+    row(work + "2 processes, the fastest epoch", "1 process", count / two, count / one, "1.7 x")
+    space = f"{peaks[0]} and {peaks[1]} MB, the whole processes"
+    print(
+        f"| {work}peak memory, reading included | 1 process: {peak[0]} MB | {space} | | | less | |"
+    )
+
+
+def bench_traffic(rank=64, few=2, many=22):
+    """Bytes an epoch with 2 processes on the loopback interface, against n * rank * 4 a process; and headers."""
+    A = random_ratings(2000, 20_000, 200_000)
+    (ROOT / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
+        write_ratings(A, folder := Path(folder))
+        runs = [trained(folder, 2, k, f"--rank={rank}", "--held-out=0") for k in (few, many)]
+    counted, crossed = (
+        (y - x) / (many - few) for x, y in zip(*runs, strict=True) if isinstance(x, int)
+    )
+    formula = 2 * len(A.indices()[1].unique()) * rank * 4
+    work = "mf_train, 2 processes, 20,000 movies, rank 64, bytes sent in an epoch"
+    print(
+        f"| {work} | formula: {formula:,} | of V {counted:,.0f}, loopback {crossed:,.0f} | | {crossed / formula:.2f} x | 1 x | |"
+    )
+
+
+def bench_strata(seeds=5):
+    """Held-out RMSE on ml-latest-small, after damped means: strata against row by row."""
+    from conftest import MOVIELENS
+
+    if not MOVIELENS.exists():
+        print("| strata: held-out RMSE | | *no ml-latest-small: make data gets it* | | | | |")
+        return
+    A = load_ratings("movielens", MOVIELENS).A.T.to_sparse().coalesce()
+    errors = {None: [], 4: [], 8: [], 16: []}
+    for seed in range(seeds):
+        generator = torch.Generator().manual_seed(seed)
+        test = torch.rand(len(A.values()), generator=generator) < 0.1
+        rows, cols = A.indices()
+        part = lambda values, k: torch.sparse_coo_tensor(  # noqa: E731
+            A.indices()[:, k], values[k], A.shape, is_coalesced=True, check_invariants=True)  # fmt: skip
+        mu, row_, col = mf_core.damped_means(part(A.values(), ~test), None, 5)
+        left = A.values() - (mu + row_[rows] + col[cols])
+        init = tuple(0.1 * torch.rand(size, 32, generator=generator) for size in A.shape)
+        for strata, found in errors.items():
+            settings = {"weight_decay": 0.1, "init": init, "strata": strata}
+            U, V = mf_core.sgd_factorize_masked(part(left, ~test), None, 32, 30, 0.02, **settings)
+            loss = mf_core.reconstruction_loss(part(left, test), U, V)
+            found.append((loss / test.sum()).sqrt().item())
+    base, *others = (statistics.fmean(found) for found in errors.values())
+    for strata, value in zip(list(errors)[1:], others, strict=True):
+        work = f"damped means + SGD, {strata} strata: held-out RMSE, ml-latest-small, mean of {seeds} splits"
+        print(f"| {work} | row by row | {value:.4f} | {base:.4f} | | within 0.002 | |", flush=True)
 
 
 # ------------------------------------------------------------------------------------------- ratings that are held out
@@ -437,6 +571,10 @@ ROWS = {
     "libmf-5": lambda: bench_peer("libmf", 1000, 10_000, 5_000_000, 5, 1, 11, 5, "3 x"),
     "surprise-5": lambda: bench_peer("surprise", 1000, 10_000, 5_000_000, 5, 1, 3, 3, "15 x"),
     "libmf-25": lambda: bench_peer("libmf", 162_541, 59_047, 25_000_000, 16, 1, 4, 3, "2 x"),
+    "threads": bench_threads,
+    "processes": bench_processes,
+    "traffic": bench_traffic,
+    "strata": bench_strata,
     "heldout": bench_held_out,
     "memory": bench_memory,
     "growth": bench_growth,
