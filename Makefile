@@ -15,7 +15,7 @@ CHROMIUM := $(firstword $(foreach name,$(BROWSERS),$(shell command -v $(name) 2>
 PRINT := $(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget=15000 --no-pdf-header-footer \
 	--generate-pdf-document-outline
 
-.PHONY: report pages links test fuzz mutants lint lab data bench refresh clean
+.PHONY: report pages links test fuzz mutants lint lab assignment mark data bench refresh clean
 .DELETE_ON_ERROR:
 
 report: $(READY)  ## execute and check the notebooks, render the report, print the table of claims
@@ -75,6 +75,13 @@ lint: $(READY)
 
 lab: $(READY)  ## explore
 	cd notebooks && ../$(BIN)/jupyter lab 1.1-gradient-factorisation.ipynb
+
+assignment: $(READY)  ## the student edition, build/assignment; MATRIX=file.toml and SEED=7 for other figures
+	$(BIN)/python assignment/make_assignment.py --build $(BUILD) $(if $(MATRIX),--matrix "$(MATRIX)") $(if $(SEED),--seed $(SEED))
+
+mark: $(READY)  ## mark SUBMISSIONS=folder, which has a folder or a zip file for each student
+	@$(if $(SUBMISSIONS),,echo "Name the folder of submissions: make mark SUBMISSIONS=folder"; exit 1)
+	$(BIN)/python assignment/marking.py "$(SUBMISSIONS)" --build $(BUILD) $(if $(TRUST),--trust)
 
 data: $(READY)  ## download the course's ratings and MovieLens's ml-latest-small
 	$(BIN)/python -m mf_data

@@ -8,9 +8,7 @@ window.mf ??= (() => {
   function rand(seed, count) {
     const state = new Uint32Array(624), numbers = new Float32Array(count);
     state[0] = seed;
-    for (let k = 1; k < 624; k++) {
-      state[k] = Math.imul(1812433253, state[k - 1] ^ (state[k - 1] >>> 30)) + k;
-    }
+    for (let k = 1; k < 624; k++) state[k] = Math.imul(1812433253, state[k - 1] ^ (state[k - 1] >>> 30)) + k;
     for (let n = 0; n < count; n++) {
       const k = n % 624;
       const y = (state[k] & 0x80000000) | (state[(k + 1) % 624] & 0x7fffffff);
@@ -99,12 +97,11 @@ window.mf ??= (() => {
     learning: ({ move, A, floors }) => ({ lr, rank, epochs, seed }) => {
       const curve = [], floor = floors[rank - 1];
       const callback = (epoch, U, V) => { curve.push([epoch, loss(A, U, V)]); };
-      const draw = (U, V) => ["U", "V"].forEach((name, k) => move(name, [U, V][k].map(([x, y = 0]) => [x, y])));
-      draw([], []);
       move("floor", [[1, floor], [1e9, floor]]);
+      for (const name of "UV") move(name, []);
       try {
         const run = sgd({ A, rank, num_epochs: epochs, lr, seed, callback });
-        draw(run.U, run.V);
+        for (const name of "UV") move(name, run[name].map(([x, y = 0]) => [x, y]));
         return `Loss ${run.loss.toFixed(4)} after ${count(epochs)}; the floor at rank ${rank} is ${floor.toFixed(4)}.`;
       } finally {
         move("curve", curve);
@@ -175,12 +172,14 @@ window.mf ??= (() => {
       if (!seen.flat().some(Boolean)) throw Error("all entries are hidden, and nothing is left to fit");
       const { seed, epochs, lr } = settings, [[a, b, c], [x, d, e], [f, y, g]] = given, way = [];
       const dot = (u, v) => u[0] * v[0] + u[1] * v[1];
+      fill("completed", []);
+      for (const name of ["way", "end"]) move(name, []);
       const callback = (epoch, U, V) => { way.push([dot(U[1], V[0]), dot(U[2], V[1])]); };
       const run = sgd({ A: given, M: seen, rank: 2, num_epochs: epochs, lr, seed, callback }), P = product(run);
       const hidden = loss(given, run.U, run.V, seen.map(row => row.map(s => !s)));
       const end = [P[1][0], P[2][1]], slope = x => c * x - a * e, step = 1 / 120;
       const exact = x => slope(x) * slope(x - step) > 0 ? (b * g * x - a * d * g - b * e * f + c * d * f) / slope(x) : NaN;
-      fill("completed", P, Infinity);
+      fill("completed", P);
       move("curve", Array.from({ length: 481 }, (_, k) => [step * k - 0.4, exact(step * k - 0.4)]));
       move("way", way);
       move("end", [end]);
@@ -210,18 +209,14 @@ window.mf ??= (() => {
       }
       drawing.querySelector(`[data-name="${name}"]`).setAttribute("d", path);
     };
-    const fill = (name, X, limit) => figure.querySelectorAll(`.${name}`).forEach((cell, p) => {
+    const fill = (name, X, limit = Infinity) => figure.querySelectorAll(`.${name}`).forEach((cell, p) => {
       const x = X.flat()[p], strength = Math.min(Math.abs(x) / limit, 1) / 2;
-      cell.textContent = x.toFixed(4);
+      cell.textContent = x?.toFixed(4) ?? "–";
       cell.style.background = x < 0 ? `rgb(213 94 0 / ${strength})` : `rgb(0 114 178 / ${strength})`;
     });
     const draw = kinds[kind]({ ...config, figure, drawing, form, settings, move, fill });
     const show = () => {
-      try {
-        said.textContent = draw(settings());
-      } catch (error) {
-        said.textContent = `Stopped: ${error.message}.`;
-      }
+      try { said.textContent = draw(settings()); } catch (error) { said.textContent = `Stopped: ${error.message}.`; }
       drawing.ariaLabel = `${config.alt} ${said.textContent}`;
       for (const c of controls.filter(c => c.type === "range")) {
         c.nextElementSibling.textContent = value(c).toLocaleString("en", { maximumSignificantDigits: 6 });
@@ -233,10 +228,7 @@ window.mf ??= (() => {
     const play = form.querySelector(".play"), slider = controls.find(c => c.name === config.play);
     const [low, high] = [Number(slider.min), Number(slider.max)], { ease = 3, seconds = 4 } = config;
     let timer = null;
-    const stop = () => {
-      timer = cancelAnimationFrame(timer);
-      [play.textContent, said.ariaLive] = ["Play", "polite"];
-    };
+    const stop = () => { timer = cancelAnimationFrame(timer); [play.textContent, said.ariaLive] = ["Play", "polite"]; };
     play.onclick = () => {
       if (timer) return stop();
       const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -269,8 +261,7 @@ window.mf ??= (() => {
     if (inReport) addEventListener("hashchange", () => { if (read()) show(); });
     if (inReport && read()) addEventListener("load", () => figure.scrollIntoView());
     form.oninput = () => { stop(); show(); };
-    form.onchange = save;
-    form.onsubmit = () => false;
+    [form.onchange, form.onsubmit] = [save, () => false];
     form.onreset = () => setTimeout(() => { stop(); show(); save(); });
     for (const element of form.elements) element.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys
     form.hidden = false;

@@ -283,7 +283,7 @@ LIVE = """<figure class="live" style="margin: 0; padding: 6px; border-radius: 6p
 {drawings}
 </div>
 {parts}
-<form hidden>
+<form hidden autocomplete="off">
 {controls}
 <div><button type="button" class="play">Play</button><button type="reset">Reset</button></div>
 </form>

@@ -181,7 +181,7 @@ def introduce_real_ratings(folder):
         )
     text = (
         "The notebooks on ratings, executed once more, on MovieLens's ml-latest-small instead of"
-        " simulated ratings. The text is the same, and so are all settings but the learning rate."
+        " simulated ratings. The text is the same."
     )
     return "\n".join([text, "", "```{toctree}", ":maxdepth: 1", *names, "```"])
 

@@ -1,6 +1,7 @@
 """How a page is written: formulas, figures, roles, and the single page that becomes the PDF."""
 
 import re
+import shutil
 from pathlib import Path
 
 import myst_nb.sphinx_
@@ -86,6 +87,14 @@ def keep_docstring(app, what, name, obj, options, lines):
     lines[:] = [".. code-block:: text", "", *("   " + line for line in lines)]
 
 
+def drop_what_no_reader_needs(app, error):
+    """The theme's source maps and translations, which are a third of the report."""
+    static = Path(app.outdir) / "_static"
+    for path in static.rglob("*.map"):
+        path.unlink()
+    shutil.rmtree(static / "locales", ignore_errors=True)
+
+
 def setup(app):
     # MyST-NB looks renderers up among the entry points of installed packages; this is not one.
     myst_nb.sphinx_.load_renderer = lambda name: Renderer
@@ -96,3 +105,4 @@ def setup(app):
     app.connect("doctree-read", halve_image_width)
     app.connect("html-page-context", drop_invalid_roles)
     app.connect("html-page-context", make_single_page)
+    app.connect("build-finished", drop_what_no_reader_needs)

@@ -15,13 +15,12 @@ import papermill
 import mf_claims
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-LR = 5e-4  # of gradient descent: MovieLens has a hundredth of the default table's ratings a row
 
 
 def execute(notebook, folder, path=None):
     """Execute the notebook on MovieLens; write it as a page for the report and return its path."""
     out = folder / f"real-{notebook.name[:3]}.ipynb"
-    parameters = {"source": "movielens", "lr": LR, "path": path}
+    parameters = {"source": "movielens", "path": path}
     options = {"kernel_name": "python3", "cwd": notebook.parent, "progress_bar": False}
     papermill.execute_notebook(notebook, out, parameters, **options)
     page = nbformat.read(out, as_version=4)

@@ -91,7 +91,7 @@ def test_notebooks_holds_lessons_and_what_they_import():
         *(imported(code_of(path)) for path in ROOT.glob("notebooks/*.ipynb"))
     )
     others = [name for name in listed.stdout.split() if not name.endswith((".py", ".ipynb"))]
-    assert others == ["notebooks/ruff.toml"]
+    assert others == ["notebooks/live.js", "notebooks/ruff.toml"]
 
 
 def test_no_line_of_a_module_is_longer_than_100_characters():

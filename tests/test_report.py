@@ -115,7 +115,7 @@ def pages(build):
 
 def test_there_is_a_page_for_each_part(build):
     names = {path.stem for path in (build / "html").glob("*.html")}
-    others = {"answers", "code", "speed", "data", "times", "references", "search"}
+    others = {"answers", "real", "course", "code", "speed", "data", "times", "references", "search"}
     assert names == {"index"} | others | {path.stem for path in NOTEBOOKS}
 
 

@@ -1,0 +1,214 @@
+"""The student edition, build/assignment: `make assignment`, or with MATRIX=file.toml and SEED=7.
+
+Beside it are written what only an instructor needs: key.json, the rubrics with their figures, and
+nbgrader/source, the same with solutions and hidden tests, for nbgrader's formgrader.
+"""
+
+import argparse
+import csv
+import json
+import os
+import re
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import torch
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from tasks import (
+    HERE,
+    ROOT,
+    answered,
+    cases,
+    function_of,
+    head,
+    notebook,
+    sections,
+    seed_of,
+    solution,  # fmt: skip
+    tasks,
+)
+
+from mf_core import gd_factorize_masked
+from mf_data import load_coursework_matrix, load_ratings
+
+USERS = 500  # of the ratings
+PACKAGES = "torch numpy pandas matplotlib jupyterlab ipykernel".split()
+STUB = "    # Your code here.\n    raise NotImplementedError()\n"
+EMPTY = "*Your answer here.*"
+REGION = "    ### BEGIN SOLUTION\n{}\n    ### END SOLUTION\n"
+HIDDEN = "\n### BEGIN HIDDEN TESTS\ncheck({0!r}, {0}, {1!r})\n### END HIDDEN TESTS"
+
+
+def read_matrix(file):
+    """A (n, n) and M (n, n), bool, from a file such as data/coursework.toml; n is at least 3."""
+    try:
+        table = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        A = torch.tensor(table["A"], dtype=torch.float32)
+        M = torch.tensor(table["M"], dtype=torch.int64)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise SystemExit(f"{file} needs A and M, as data/coursework.toml has: {error!r}") from None
+    if A.ndim != 2 or len(A) < 3 or len(set(A.shape) | set(M.shape)) > 1 or not A.isfinite().all():
+        raise SystemExit(f"{file}: A and M must be square, of one size, with 3 rows or more")
+    if not ((M == 0) | (M == 1)).all() or M.all() or not (M.any(0).all() and M.any(1).all()):
+        raise SystemExit(f"{file}: M needs 0 and 1, both, and a 1 in each row and column")
+    return A, M.bool()
+
+
+def draw_matrix(seed):
+    """Another 3 x 3 matrix, and another mask with two gaps that share no row and no column."""
+    generator = torch.Generator().manual_seed(seed)
+    A = (0.05 + 3.4 * torch.rand(3, 3, generator=generator)).round(decimals=4)
+    rows, cols = (torch.randperm(3, generator=generator)[:2] for _ in range(2))
+    M = torch.ones(3, 3, dtype=torch.bool)
+    M[rows, cols] = False
+    return A, M
+
+
+def as_code(matrix):
+    """The matrix as it is typed in a cell, a row a line."""
+    rows = [[round(x, 4) for x in row] for row in matrix.tolist()]
+    return "[\n" + "".join(f"    {row},\n" for row in rows) + "]"
+
+
+def figures(A, M, ratings):
+    """The expected figures: what the solutions give on this matrix and ratings, from seed 0."""
+    run = {name: function_of(task) for name, task in tasks().items()}
+    torch.manual_seed(0)
+    U, V = run["sgd_factorize"](A, 2)
+    loss, svd_loss = run["loss_of"](A, U, V), run["truncated"](A)[1]
+    torch.manual_seed(0)
+    X, Y = run["sgd_factorize_masked"](A, M, 2)
+    observed, missing = run["judge"](A, M, X @ Y.T)
+    filled = run["judge"](A, M, torch.where(M, A, A[M].mean()))[1]
+    torch.manual_seed(0)
+    start = torch.rand(len(ratings.A), 5), torch.rand(ratings.A.shape[1], 5)
+    P, Q = gd_factorize_masked(ratings.A, ratings.M, 5, 500, 2e-4, init=start)
+    values = {
+        "loss": loss, "distance": loss**0.5, "typical": (loss / A.numel()) ** 0.5,
+        "length": A.norm(), "svd_loss": svd_loss, "last": svd_loss**0.5, "observed": observed,
+        "missing": missing, "filled": filled,
+        "prediction": run["rating_of_user_5"](P, Q, ratings.titles),
+    }  # fmt: skip
+    rated = run["valid_error"](ratings.A, ratings.M, P, Q)
+    return {name: f"{float(x):.4f}" for name, x in values.items()} | {
+        "rated": f"{rated:,.0f}",
+        "count": f"{ratings.M.sum():,}",
+    }
+
+
+def graded(cell, name, kind, points=None):
+    """The cell with nbgrader's metadata: its kind is read-only, task, test or answer."""
+    marks = {"schema_version": 3, "grade_id": name, "task": False, "grade": points is not None}
+    marks |= {"solution": kind in ("task", "answer"), "locked": kind in ("read-only", "test")}
+    marks |= {} if points is None else {"points": points}
+    cell.metadata = {"nbgrader": marks}
+    cell.id = re.sub("[^a-z0-9-]", "-", name)
+    return cell
+
+
+def cells_of(section, fill, seed, solved):
+    """The cells of a section's notebook; with solutions and hidden tests for nbgrader if solved."""
+    for number, cell in enumerate(sections()[section]["cells"]):
+        kind = next(k for k in ("task", "question", "paste", "text", "code") if k in cell)
+        name = f"{'run' if cell.get('run') is False else kind}-{number}"
+        if kind in ("task", "paste"):
+            task = tasks()[cell[kind]]
+            body = REGION.format(solution(task).removeprefix(head(task)).rstrip())
+            name = f"{kind}-{task.name}"
+            yield graded(new_code_cell(head(task) + (body if solved else STUB)), name, "task")
+        if kind == "task":
+            points = sum(case["points"] for case in cases(task, 0))
+            test = f'check("{task.name}", {task.name})'
+            if solved:
+                found = cases(task, seed_of(seed, "hidden", task.name))
+                test += HIDDEN.format(task.name, [answered(task, case) for case in found])
+            yield graded(new_code_cell(test), f"test-{task.name}", "test", points)
+        elif kind == "question":
+            yield graded(new_markdown_cell(fill(cell["text"])), f"asks-{cell[kind]}", "read-only")
+            answer = new_markdown_cell(EMPTY)
+            yield graded(answer, f"answer-{cell[kind]}", "answer", cell["points"])
+        elif kind in ("text", "code"):
+            new = new_markdown_cell if kind == "text" else new_code_cell
+            yield graded(new(fill(cell[kind])), name, "read-only")
+
+
+def write_edition(folder, A, M, ratings, visible, seed, solved=False):
+    """A whole edition in a folder, which it replaces."""
+    half = folder.with_name(folder.name + ".half")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    for section in sections():
+        path = notebook(section)
+        title = nbformat.read(path, 4).cells[0].source.splitlines()[0].removeprefix("# ")
+        known = {"{A}": as_code(A), "{M}": as_code(M.int()), "{title}": title}
+
+        def fill(text, known=known):
+            for key, value in known.items():
+                text = text.replace(key, value)
+            return text.strip()
+
+        kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+        book = new_notebook(cells=list(cells_of(section, fill, seed, solved)))
+        book.metadata = {"kernelspec": kernel}
+        nbformat.write(book, half / path.name)
+    (half / "checks.json").write_text(json.dumps(visible), encoding="utf-8")
+    shutil.copy(HERE / "checks.py", half)
+    shutil.copy(HERE / "students.md", half / "README.md")
+    listed = (ROOT / "requirements.txt").read_text().splitlines()
+    kept = [line for line in listed if line.split("==")[0] in PACKAGES]
+    (half / "requirements.txt").write_text("\n".join(kept) + "\n")
+    torch.save(ratings.A.to(torch.uint8), half / "ratings.pt")
+    with open(half / "titles.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("movie", "name"), *enumerate(ratings.titles)])
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(half, folder)
+
+
+def make(build, matrix=None, seed=0):
+    """Write both editions and the key into the folder build; return the key."""
+    if matrix:
+        A, M = read_matrix(matrix)
+    else:
+        A, M = draw_matrix(seed) if seed else load_coursework_matrix()
+    ratings = load_ratings("synthetic", seed=seed, users=USERS)
+    known = figures(A, M, ratings)
+    questions = {
+        cell["question"]: {
+            "section": section, "points": cell["points"], "asks": cell["text"].strip(),
+            "rubric": cell["rubric"].strip().format(**known),
+        }
+        for section, template in sections().items() for cell in template["cells"]
+        if "question" in cell
+    }  # fmt: skip
+    visible = {
+        name: [answered(task, case) for case in cases(task, seed_of(seed, "visible", name))]
+        for name, task in tasks().items()
+    }
+    key = {"seed": seed, "figures": known, "questions": questions}
+    same = (A, M, ratings, visible, seed)
+    write_edition(build / "assignment", *same)
+    write_edition(build / "nbgrader/source/coursework", *same, solved=True)
+    (build / "key.json").write_text(json.dumps(key, indent=1), encoding="utf-8")
+    return key
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=Path, default=ROOT / "build")
+    parser.add_argument("--matrix", help="a file such as data/coursework.toml")
+    parser.add_argument("--seed", type=int, default=0, help="of another matrix, ratings and tests")
+    arguments = parser.parse_args()
+    if arguments.seed < 0:
+        sys.exit(f"SEED is {arguments.seed}; it needs a whole number from 0 on")
+    key = make(arguments.build, arguments.matrix, arguments.seed)
+    print(f"For students:   {arguments.build / 'assignment'}")
+    print(f"For nbgrader:   {arguments.build / 'nbgrader/source/coursework'} (has the solutions)")
+    print(f"For the marker: {arguments.build / 'key.json'}; expected figures:")
+    print("  " + ", ".join(f"{name} {value}" for name, value in key["figures"].items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""The tasks: their texts from the templates beside this file, their solutions from the notebooks.
+
+A task is a function that the student writes. Its solution is never typed here: it is a function
+of the notebook, or the statements of its cells tagged "answer" that lead to the values asked for.
+"""
+
+import ast
+import hashlib
+import json
+import textwrap
+import tomllib
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import torch
+from checks import call, plain
+
+import mf_core
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+START, DEFAULTS = "the start", "the defaults"  # checks of the factorisations
+OTHERWISE = {  # what to say where no known mistake explains it
+    START: "With no epoch at all, U and V are the start: draw U, then V, both by torch.rand.",
+    DEFAULTS: "Look at the defaults of num_epochs and lr, if the checks before are all right.",
+}
+
+
+@cache
+def sections():
+    """The templates by section: {"1.1": {"cells": [...]}, ...}."""
+    files = sorted(HERE.glob("[1-9].*.toml"))
+    return {file.stem: tomllib.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+@cache
+def tasks():
+    """All tasks by name, each with its section."""
+    found = {}
+    for section, template in sections().items():
+        for cell in template["cells"]:
+            if "task" in cell:
+                found[cell["task"]] = SimpleNamespace(
+                    name=cell["task"], section=section, doc=cell["doc"].strip(),
+                    parameters=cell["parameters"], returns=cell["returns"],
+                    body=_body(section, cell), mistakes=cell["mistakes"],
+                )  # fmt: skip
+    return found
+
+
+def head(task):
+    """The first lines of a task's function, which the student gets."""
+    doc = task.doc + "\n" * ("\n" in task.doc)
+    doc = textwrap.indent(f'"""{doc}"""', "    ")
+    return f"def {task.name}({task.parameters}):\n{doc}\n"
+
+
+def solution(task):
+    return head(task) + textwrap.indent(task.body, "    ")
+
+
+# ------------------------------------------------------------------------------ from the notebooks
+
+
+def notebook(section):
+    return next((ROOT / "notebooks").glob(f"{section}-*.ipynb"))
+
+
+def _body(section, cell):
+    """The solution's statements, with what they need of mf_core."""
+    body = _statements(section, cell)
+    used = [name for name in mf_core.__all__ if f"{name}(" in body]
+    return f"from mf_core import {', '.join(used)}\n{body}" if used else body
+
+
+def _statements(section, cell):
+    """The solution's statements, with what the template says to replace in them."""
+    cells = [c for c in nbformat.read(notebook(section), 4).cells if c.cell_type == "code"]
+    wanted = cell["answer"]
+    if isinstance(wanted, str):  # the name of a function
+        for source in (c.source for c in cells):
+            if f"def {wanted}(" in source:
+                for node in ast.parse(source).body:
+                    if getattr(node, "name", "") == wanted:
+                        first = node.body[bool(ast.get_docstring(node))]
+                        lines = source.splitlines()[first.lineno - 1 : node.end_lineno]
+                        return replaced(section, textwrap.dedent("\n".join(lines)), cell)
+        raise ValueError(f"{notebook(section).name}: no cell defines {wanted}")
+    sources = [c.source for c in cells if "answer" in c.metadata.get("tags", [])]
+    given = {name.split("=")[0].strip() for name in cell["parameters"].split(",")}
+    lines = _leading_to(wanted, [replaced(section, s, cell, must=False) for s in sources], given)
+    if missing := [name for name in wanted if not any(name in line for line in lines)]:
+        raise ValueError(f"{notebook(section).name}: no answer's cell assigns {missing[0]}")
+    return "\n".join([*lines, f"return {cell.get('return', ', '.join(wanted))}"])
+
+
+def _leading_to(wanted, sources, given):
+    """The assignments that lead from the given names to the wanted ones, in their order."""
+    needed, chosen = set(wanted), []
+    for source in reversed(sources):
+        nodes = [x for x in ast.walk(ast.parse(source)) if isinstance(x, ast.Assign)]
+        for node in sorted(nodes, key=lambda x: -x.lineno):
+            target = {x.id for t in node.targets for x in ast.walk(t) if isinstance(x, ast.Name)}
+            if target & (needed - given):
+                needed |= {x.id for x in ast.walk(node.value) if isinstance(x, ast.Name)}
+                lines = source.splitlines()[node.lineno - 1 : node.end_lineno]
+                chosen.insert(0, textwrap.dedent("\n".join(lines)))
+    return chosen
+
+
+def replaced(section, text, cell, must=True):
+    """The text after all replacements of a template's cell or of a mistake."""
+    for old, new in cell.get("replace", []):
+        if must and old not in text:
+            what = cell.get("means", cell.get("task"))
+            raise ValueError(f"assignment/{section}.toml, {what!r}: the answer has no {old!r}")
+        text = text.replace(old, new)
+    return text
+
+
+# --------------------------------------------------------------------------------- what is expected
+
+
+class _Drawn:
+    """torch, but rand gives the factors that a student's function started from."""
+
+    def __init__(self, start):
+        self.left = [torch.tensor(x) for x in start]
+
+    def rand(self, *shape, **_):
+        return self.left.pop(0)
+
+    def __getattr__(self, name):
+        return getattr(torch, name)
+
+
+def function_of(task, source=None, start=None):
+    """The solution, or another program for the same task, as a function."""
+    space = {"torch": _Drawn(start) if start else torch}
+    exec(source or solution(task), space)
+    return space[task.name]
+
+
+def answered(task, case, start=None, mistakes=True):
+    """The case with what is expected, and what each known mistake would give.
+
+    The long run with the defaults comes last, and is not made with the mistakes.
+    """
+    case = case | {"returns": task.returns, "mistakes": []}
+    case["expected"] = plain(call(function_of(task, start=start), case))
+    for mistake in task.mistakes if mistakes and case["name"] != DEFAULTS else []:
+        wrong = replaced(task.section, solution(task), mistake)
+        try:
+            value = plain(call(function_of(task, wrong, start), case))
+            json.dumps(value, allow_nan=False)
+        except (IndexError, RuntimeError, ValueError):  # it does not run, or gives infinite numbers
+            continue
+        case["mistakes"].append([mistake["means"], value])
+    return case
+
+
+def seed_of(*words):
+    """A seed from words, such as a student's name."""
+    digest = hashlib.sha256("\n".join(map(str, words)).encode(errors="backslashreplace")).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def cases(task, seed):
+    """Inputs for a task, drawn from the seed: [{"name", "points", "seed", "args"}, ...]."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def rand(*shape, scale=1.0):
+        return (scale * torch.rand(*shape, generator=generator)).round(decimals=2)
+
+    rows = int(torch.randint(3, 5, (), generator=generator))
+    m, n = rows, 7 - rows  # 3 x 4 or 4 x 3
+    A, U, V = rand(m, n, scale=4) + 0.5, rand(m, 2), rand(n, 2)
+    M = torch.ones(m, n, dtype=torch.bool)
+    M.view(-1)[torch.randperm(m * n, generator=generator)[:3]] = False
+    if task.name in ("sgd_factorize", "sgd_factorize_masked", "gd_factorise_masked"):
+        data = {"A": A} if task.name == "sgd_factorize" else {"A": A, "M": M}
+        found = [
+            (START, 1, data | {"rank": 2, "num_epochs": 0}),
+            ("one epoch", 3, data | {"rank": 2, "num_epochs": 1, "lr": 0.1}),
+            ("forty epochs", 1, data | {"rank": 2, "num_epochs": 40, "lr": 0.02}),
+            (DEFAULTS, 1, data | {"rank": 2}),
+        ]
+    elif task.name == "loss_of":
+        found = [("a matrix", 2, {"A": A, "U": U, "V": V})]
+        found += [("its transpose", 1, {"A": A.T, "U": V, "V": U})]
+    elif task.name == "truncated":
+        found = [(f"{k} x {k}", 2, {"A": rand(k, k, scale=4)}) for k in (3, 4)]
+    elif task.name == "judge":
+        found = [("a completion", 2, {"A": A, "M": M, "X": A + rand(m, n) - 0.5})]
+    elif task.name == "rating_of_user_5":
+        titles = ["The Lonely Lighthouse", "Rain", "Ten Kites", "Salt", "Red Door", "Snow"]
+        titles.insert(int(torch.randint(4, (), generator=generator)), "A Beautiful Mind")
+        data = {"U": rand(7, 3), "V": rand(8, 3), "titles": titles}
+        found = [("seven movies", 2, data)]
+    else:
+        found = [("a table of ratings", 2, {"A": (A * M).round(), "M": M, "U": U, "V": V})]
+    start = seed % 1000
+    return [
+        {"name": name, "points": points, "seed": start, "otherwise": OTHERWISE.get(name),
+         "args": {k: plain(x) if isinstance(x, torch.Tensor) else x for k, x in args.items()}}
+        for name, points, args in found
+    ]  # fmt: skip
