@@ -87,7 +87,7 @@ data: $(READY)  ## download the course's ratings and MovieLens's ml-latest-small
 	$(BIN)/python -m mf_data
 
 # Two peers that only the bench needs; one that does not install here is named as missing.
-bench: $(READY)  ## speed and memory as ratios: build/bench.md
+bench: $(READY)  ## speed and memory as ratios: report/bench.txt
 	-$(PIP) libmf==0.9.2
 	-$(PIP) scikit-surprise==1.1.5
 	$(BIN)/python tools/bench.py

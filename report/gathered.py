@@ -181,7 +181,8 @@ def introduce_real_ratings(folder):
         )
     text = (
         "The notebooks on ratings, executed once more, on MovieLens's ml-latest-small instead of"
-        " simulated ratings. The text is the same."
+        " simulated ratings. The text is that of the"
+        " simulated ones: what it says of the exercise's own ratings and claims does not apply here."
     )
     return "\n".join([text, "", "```{toctree}", ":maxdepth: 1", *names, "```"])
 

@@ -1,4 +1,5 @@
-"""`make bench`: what mf_core costs, as ratios measured in one process on the same data; the table is build/bench.md.
+"""`make bench`: what mf_core costs, as ratios measured in one process on the same data; the table is report/bench.txt,
+which the report shows.
 
 python tools/bench.py          all rows, each in a process of its own, so that memory is its own too
 python tools/bench.py ROW ...  some rows, in this process
@@ -599,7 +600,8 @@ def main():
             ", AVX-512" if " avx512f" in flags else ", AVX2, no AVX-512" if " avx2" in flags else ""
         )
     table = [
-        f"{machine}; {os.cpu_count()} cores; Python {platform.python_version()}, torch {torch.__version__}",
+        f"Measured on {time.strftime('%Y-%m-%d')}: {machine}; {os.cpu_count()} cores; Python "
+        f"{platform.python_version()}, torch {torch.__version__}.",
         "",
         HEAD,
     ]
@@ -611,8 +613,7 @@ def main():
         lines = [line for line in run.stdout.splitlines() if line.startswith("|")]
         print("\n".join(lines), flush=True)
         table += lines
-    out = ROOT / "build" / "bench.md"
-    out.parent.mkdir(exist_ok=True)
+    out = ROOT / "report" / "bench.txt"
     out.write_text("\n".join(table) + "\n")
     print(f"\n{out}")
 
