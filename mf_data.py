@@ -173,7 +173,7 @@ def _rating_table(file):
         with reading(file) as raw:
             missing = {"keep_default_na": False, "na_values": [""]}  # an empty field and no other
             parts = pd.read_csv(raw, dtype=kinds, chunksize=CHUNK, **missing)
-            table = pd.concat([_sound(part)[list(kinds)] for part in parts], ignore_index=True)
+            table = pd.concat([_sound(part)[list(kinds)] for part in parts])
             if raw.raw.plain and len(table):
                 return table
     except (ValueError, KeyError, OverflowError) as error:
