@@ -64,7 +64,7 @@ FUZZ := 20
 fuzz: $(READY)  ## the properties on FUZZ times as many random examples: make fuzz FUZZ=500
 	@mkdir -p $(BUILD)
 	FUZZ=$(FUZZ) $(PYTEST) -m hypothesis --timeout=0 --hypothesis-show-statistics tests >$(BUILD)/fuzz.txt; \
-		status=$$?; grep -E "^tests/|passing examples|failed|passed" $(BUILD)/fuzz.txt; exit $$status
+		status=$$?; grep -E "^tests/.*:$$|[0-9] passing|failed|passed" $(BUILD)/fuzz.txt; exit $$status
 
 mutants: $(READY)  ## change the modules in small ways, one at a time: which changes does no test see?
 	$(BIN)/python tools/mutants.py

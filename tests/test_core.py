@@ -608,6 +608,7 @@ def test_a_result_beyond_the_dtypes_range_is_an_error(dtype):
     for call, words in [
         (lambda: reconstruction_loss(A, M, M), "a loss beyond"),
         (lambda: truncated_svd(A, 1), "singular values beyond"),
+        (lambda: truncated_svd(A.abs(), 2), "singular values beyond"),  # infinite and 0
         (lambda: damped_means(torch.full((1, 1), top, dtype=dtype), M[:1, :1], 0), None),
         (lambda: damped_means(A, M, 0), "means beyond" if dtype == torch.float64 else None),
     ]:

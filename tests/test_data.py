@@ -193,6 +193,8 @@ def test_a_table_too_large_for_dense_comes_as_a_sparse_one_that_mf_core_takes(
         ("ratings.csv", "7,8,3.0", "7,8,inf", "'inf' on line 5: rating"),
         ("ratings.csv", "7,8,3.0", "7,8,0", "'0' on line 5: rating"),
         ("ratings.csv", "7,8,3.0", "7,8,", "ratings.csv has an empty field on line 5"),
+        ("ratings.csv", "7,8,3.0,0", "7,8,3.0,", "an empty field on line 5: timestamp"),
+        ("ratings.csv", "7,8,3.0", "7,8,5.5", "'5.5' on line 5: rating"),
         ("ratings.csv", "7,8,3.0", "7,8,3\0", "ratings.csv has a NUL character on line 5"),
         ("ratings.csv", "7,8,3.0", "7.5,8,3", "'7.5' on line 5: userId needs a whole number"),
         ("ratings.csv", "7,8,3.0", "-7,8,3", "'-7' on line 5: userId needs a whole number from 0"),

@@ -133,11 +133,22 @@ unchecked = dict(check_invariants=False)
         *(
             (
                 lambda i=i, j=j: torch.sparse_coo_tensor(
-                    [[i], [j]], ONE, (2, 2), is_coalesced=True, **unchecked
+                    [i, j], [1.0] * len(i), (2, 2), is_coalesced=True, **unchecked
                 ),
                 "A is a malformed",
             )
-            for i, j in ((-1, 0), (2, 0), (0, -1), (0, 2))
+            for i, j in (
+                ([-1], [0]),
+                ([2], [0]),
+                ([0], [-1]),
+                ([0], [2]),
+                ([0, 1], [0, -1]),
+                ([0, 1], [2, 1]),
+            )
+        ),
+        (  # -1 in the row below is the same place, counted row by row
+            lambda: torch.sparse_coo_tensor([[1, 0], [-1, 1]], [1.0, 2.0], (2, 2), **unchecked),
+            "A is a malformed",
         ),
         (
             lambda: torch.sparse_coo_tensor([[1]], [[1.0, 2.0]], (2, 2)),

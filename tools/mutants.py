@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-HOW_MANY, AT_ONCE = 150, 2
+HOW_MANY, AT_ONCE = 100, 2
 TWO_LINES = "test_sgd_has_the_same_bits_as_its_two_lines_in_float32_arithmetic"
 TESTS = {
     "mf_core": ["test_core.py", "test_inputs.py", f"test_bits.py::{TWO_LINES}"],
@@ -32,6 +32,12 @@ TESTS = {
     "mf_claims": ["test_claims.py"],
 }
 EQUIVALENT = {
+    "mf_compiled.compiled.decorate: dispatcher = numba.njit(cache=True, nogil=True, **options)(function) -> "
+    "dispatcher = numba.njit(cache=True, nogil=False, **options)(function)": "the same results; only threads wait",
+    "mf_files.fetch: download = pooch.HTTPDownloader(progressbar=True, chunk_size=2 ** 16, timeout=timeout) -> "
+    "download = pooch.HTTPDownloader(progressbar=True, chunk_size=3 ** 16, timeout=timeout)": "the size of a piece",
+    "mf_files.reading: yield io.BufferedReader(_Bounded(raw), 2 ** 18) -> "
+    "yield io.BufferedReader(_Bounded(raw), 2 ** 19)": "the size of a piece",
     "mf_core.gd_factorize_masked.run: return int(np.isfinite(u).all() and np.isfinite(vt).all()) -> "
     "return int(np.isfinite(u).any() and np.isfinite(vt).all())": "an infinite U[i] makes all of V NaN in the same epoch",
     "mf_core.sgd_factorize_masked: size, part = (len(entries[0]), max(1, WORK_PER_CALL // rank)) -> "
