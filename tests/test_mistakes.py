@@ -22,8 +22,8 @@ MISTAKES = {
     ),
     "A is masked, but every cell updated": (
         "mf_core.py",
-        "_staggered(*observed_entries(A, M))",
-        "_staggered(*observed_entries(A * M, torch.ones_like(M)))",
+        "    entries = observed_entries(A, M)",
+        "    entries = observed_entries(A * M, torch.ones_like(M))",
         SGD,
         "AssertionError: Tensor-likes are not close",
     ),
