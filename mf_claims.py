@@ -94,11 +94,9 @@ class Claim:
 
     def show_reported(self) -> str | list:
         """The reported value as text, four decimals as in the report or none; "" for a sentence."""
-        return (
-            ""
-            if self.reported is None
-            else _shown(self.reported, 4 if 0 < self.tolerance < 1 else 0)
-        )
+        if self.reported is None:
+            return ""
+        return _shown(self.reported, 4 if 0 < self.tolerance < 1 else 0)
 
     def sentences(self, shown, as_html=False) -> tuple[str, str]:
         """What the report says and what was found; shown is what `show` gave, or None."""
@@ -123,7 +121,7 @@ class Claim:
     def _distance(self, value, other):
         """The largest difference between two numbers or two nested lists; NaN if there is one."""
         if np.shape(value) != np.shape(other):
-            what = f"{value!r:.80}, which has not the shape of {other!r:.80}"
+            what = f"{value!r:.80}, which does not have the shape of {other!r:.80}"
             raise ClaimError(f"claim {self.name}: computed {what}")
         return np.abs(np.subtract(value, other)).max()
 

@@ -179,17 +179,8 @@ def introduce_real_ratings(folder):
             " in a clone of the repository, download MovieLens's ml-latest-small and add the"
             " notebooks on ratings as executed on it."
         )
-    text = (
-        "The notebooks on ratings, executed once more, on MovieLens's ml-latest-small instead of"
-        " simulated ratings. The text is that of the"
-        " simulated ones: what it says of the exercise's own ratings and claims does not apply here."
-    )
+    text = "The notebooks on ratings, executed once more, on MovieLens's ml-latest-small."
     return "\n".join([text, "", "```{toctree}", ":maxdepth: 1", *names, "```"])
-
-
-def show_speed(file):
-    """What `make bench` wrote when it was last run for the report."""
-    return file.read_text(encoding="utf-8")
 
 
 def set_substitutions(app, config):
@@ -198,7 +189,7 @@ def set_substitutions(app, config):
     config.myst_substitutions = list_figures(folder) | {
         "downloads": list_downloads(folder),
         "real": introduce_real_ratings(folder),
-        "speed": show_speed(folder / "bench.txt"),
+        "speed": (folder / "bench.txt").read_text(encoding="utf-8"),  # as `make bench` wrote it
         "scoreboard": show_scoreboard(folder),
         "answers": show_answers(folder),
         "completions": show_completions(folder),

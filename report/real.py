@@ -3,9 +3,10 @@
 python report/real.py FOLDER [MOVIELENS]    MOVIELENS: a folder or zip, if not where `make data` puts it
 
 Writes FOLDER/real-4.1.ipynb and so on. The claims are left out, for they are about the exercise's
-ratings, and so are cells that show this machine's paths.
+ratings, and so are cells that show this machine's paths. The text is that of the notebook.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +15,9 @@ import papermill
 
 import mf_claims
 
+NOTE = """*Executed on MovieLens's ml-latest-small: half stars from 0.5 to 5 by 610 users. The text is that of
+the notebook on simulated ratings: what it says of the exercise's own ratings, of the claims and of the
+ledger does not apply here, and a remark that fits the simulated ratings may not fit these.*"""
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
 
@@ -26,7 +30,12 @@ def execute(notebook, folder, path=None):
     page = nbformat.read(out, as_version=4)
     page.cells = [c for c in page.cells if "injected-parameters" not in c.metadata.get("tags", [])]
     title, _, rest = page.cells[0].source.partition("\n")
-    page.cells[0].source = f"{title}: MovieLens\n{rest}"
+    page.cells[0].source = f"{title}: MovieLens\n\n{NOTE}\n{rest}"
+    for cell in page.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source = cell.source.replace('source = "synthetic"', 'source = "movielens"')
+        # Links between the two lead to their pages on MovieLens.
+        cell.source = re.sub(r"\]\(([45]\.1)-[\w-]+\.ipynb\)", r"](real-\1.ipynb)", cell.source)
     for place in (page, *page.cells):
         place.metadata.pop("papermill", None)  # names the files
     for cell in page.cells:
