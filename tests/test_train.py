@@ -303,3 +303,44 @@ def test_runs_of_rows_without_a_rating_and_popular_movies_are_no_obstacle(tmp_pa
     assert one.read_bytes() == two.read_bytes()
     more = [str(folder), f"--out={one}", *options, "--epochs=3", "--resume"]
     assert mf_train.main(more) == 0 and mf_train.read_facts(one)["epoch"] == 3
+
+
+# ------------------------------------------------------------------------------- the page "Larger than one machine"
+
+
+def in_units(text):
+    """Its numbers times what follows them: '0.25 ms' and '250 µs' are the same; a range has both ends."""
+    units = {"million": 1e6, "billion": 1e9, "MB": 1e6, "GB": 1e9, "ms": 1e-3, "ns": 1e-9, "minutes": 60, "hours": 3600}  # fmt: skip
+    found = re.findall(r"([\d.,]*\d)\s*([A-Za-z]*)", text)
+    last = units.get(found[-1][1], 1)
+    return [float(x.replace(",", "")) * (units.get(unit) or last) for x, unit in found]
+
+
+def test_what_the_page_works_out_follows_from_its_constants():
+    lines = (ROOT / "report/scale.md").read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line[:1] == "|"]
+    table = {row[0]: row[1:] for row in cells}
+    costs = dict(zip((16, 32, 64), in_units(table["$t_k$, one core, rank 16, 32, 64"][0]), strict=True))  # fmt: skip
+    delay, bandwidth = in_units(table["$L$, two processes on one machine"][0])[0], 1.25e9
+    low, high = in_units(next(row[1] for row in cells if row[0].startswith("reading `r")))
+    sizes = next(row[1:] for row in cells if "100 million ratings" in row)
+    worked_out = {name: row for name, row in table.items() if len(row) == len(sizes) == 3 and name.strip("-")}  # fmt: skip
+    for column, size in enumerate(sizes):
+        said = {name: in_units(row[column]) for name, row in worked_out.items()}
+        (N,), (m, n, k) = in_units(size), said["users x movies, rank"]
+        P, S = said["processes $P$, strata $S$"]
+        b, c, chain = 8 * n * k / bandwidth, 4 * delay, N * costs[k]
+        expected = {
+            "an epoch on one core": [chain],
+            "an epoch on $P$": [chain / P],
+            "sent by a process in an epoch": [4 * n * k, 4 * n * k / bandwidth],
+            "largest useful $P$": [int((-b + (b * b + 4 * c * chain) ** 0.5) / (2 * c))],
+            "ratings in a process, 12 bytes each": [12 * N / P],
+            "factors of its users": [4 * m * k / P],
+            "levels and numbers of all users and movies": [70 * (m + n)],
+            "reading the file": [N / high, N / low],
+        }
+        assert S == 2 * P and chain / (2 * P * S) >= 4 * n * k / S / bandwidth + delay
+        for name, values in expected.items():
+            assert said[name] == pytest.approx(values, rel=0.11), (size, name)
+        assert said["largest useful $P$"] == expected["largest useful $P$"]

@@ -198,7 +198,7 @@ def bench_peer(name, m, n, count, rank, few, many, repeats, target):
             "surprise": "Surprise SVD(biased=False)",
         }[name],
     )
-    ours = per_epoch(lambda k: mf_core.sgd_factorize_masked(A, None, rank, k, 0.001), 1, 4)
+    ours = per_epoch(lambda k: mf_core.sgd_factorize_masked(A, None, rank, k, 0.001), 1, 11)
     peer = {"libmf": libmf, "surprise": surprise}[name](A, rank)
     if peer is None:
         missing(work, against, target)
@@ -228,7 +228,7 @@ def bench_threads(repeats=3):
     for _ in range(repeats):
         for kind, (strata, threads) in kinds.items():
             times[kind] += epochs(A, rank, strata, threads)
-        theirs += [per_epoch(peer, 1, 4)()] if peer else []
+        theirs += [per_epoch(peer, 1, 11)()] if peer else []
     rows, one, two = (min(times[kind]) for kind in kinds)
     work = "SGD, 25 million ratings, rank 16, 8 strata, 2 threads, the fastest epoch"
     row(work, "8 strata, 1 thread", two, one, "1.8 x")
@@ -571,7 +571,7 @@ ROWS = {
     **{f"gd-{rank}": lambda rank=rank: bench_gd(rank) for rank in (1, 2, 5, 10, 20, 50)},
     "libmf-5": lambda: bench_peer("libmf", 1000, 10_000, 5_000_000, 5, 1, 11, 5, "3 x"),
     "surprise-5": lambda: bench_peer("surprise", 1000, 10_000, 5_000_000, 5, 1, 3, 3, "15 x"),
-    "libmf-25": lambda: bench_peer("libmf", 162_541, 59_047, 25_000_000, 16, 1, 4, 3, "2 x"),
+    "libmf-25": lambda: bench_peer("libmf", 162_541, 59_047, 25_000_000, 16, 1, 11, 3, "2 x"),
     "threads": bench_threads,
     "processes": bench_processes,
     "traffic": bench_traffic,
