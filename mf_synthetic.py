@@ -24,12 +24,12 @@ Lunar Robotic / Colony Reactor Paradox Android Starship Wormhole Nebula Protocol
 Outpost Beacon Simulation; western: Dusty Rusty Lonesome Sunburnt Branded Outlaw Tumbleweed Prairie
 Whiskey Rattlesnake Crooked Silver / Sheriff Stagecoach Saloon Canyon Gunslinger Bounty Ranch Spur
 Wagon Mustang Hangman Frontier"""
-MOVIES, USERS, BEAUTIFUL_MIND, USER_5 = 1000, 10_000, 124, 4
+MOVIES, BEAUTIFUL_MIND, USER_5 = 1000, 124, 4
 UNIT = 256  # of a star: with whole units sums are exact, so that all machines agree
 GENRES = [entry.split(":")[0].strip() for entry in WORDS.split(";")]
 
 
-def synthetic_ratings(seed: int, users: int = USERS) -> dict:
+def synthetic_ratings(seed: int, users: int) -> dict:
     """A table of 1000 movies x so many users, the same for the same seed on any machine.
 
     A dict of A (m, n) float32, 0 where there is no rating; M (m, n) bool; titles and genres of the

@@ -75,6 +75,29 @@ def test_a_verdict_that_the_value_does_not_bear_out_is_refused():
         replace(LOWEST, reported=2.0).check(1)
 
 
+def test_a_bound_that_is_just_met_bears_the_claim_out():
+    for entry, value in ((LOWEST, 1), (BOUND, 40)):
+        replace(entry, reported=float(value), verdict="reproduced").check(value)
+        with pytest.raises(ClaimError, match="agree, so the verdict can't be refuted"):
+            replace(entry, reported=float(value)).check(value)
+
+
+def test_an_exact_number_is_shown_whole():
+    assert BOUND.show(40) == "40" and BOUND.show(1234) == "1,234"
+
+
+def test_a_notebook_shows_a_claim_as_text_as_html_and_for_the_table(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
+    entry = replace(MATRIX, words="a < b", why="1 < 2")
+    entry.check([[1.0, 2.0]])
+    [data] = shown
+    assert data["text/plain"] == entry.line([["1.00", "2.00"]])
+    assert data[MIME] == {"name": "a", "recomputed": [["1.00", "2.00"]]}
+    assert "<mn>1.00</mn>" in data["text/html"] and "a &lt; b" in data["text/html"]
+    assert "1 &lt; 2" in data["text/html"] and entry.sign() in data["text/html"]
+
+
 def test_without_the_courses_data_a_claim_is_shown_as_such(capsys):
     COURSE.check(None)
     assert (

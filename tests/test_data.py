@@ -303,13 +303,19 @@ GOOD = [("ratings.csv", RATINGS), ("movies.csv", MOVIES)]
         ([*GOOD, ("C:/evil.txt", "")], "outside its own folder"),
         ([*GOOD, ("more/ratings.csv", RATINGS)], "has 2 files ratings.csv; it needs one"),
         (GOOD[:1], "has 0 files movies.csv; it needs one"),
-        ([GOOD[0], ("movies.csv", MOVIES + "\n" * 5_000_000)], "unpacks to far too much"),
+        ([GOOD[0], ("movies.csv", MOVIES + "\n" * 1_300_000)], "unpacks to far too much"),
     ],
 )
 def test_a_hostile_zip_is_refused(tmp_path, members, words):
     with pytest.raises(ValueError, match=words) as error:
         load_ratings("movielens", zipped(tmp_path / "ml.zip", members))
     assert str(tmp_path / "ml.zip") in str(error.value)
+
+
+def test_a_zip_of_repetitive_text_is_read(tmp_path):
+    """What is small may be packed more than a hundredfold."""
+    packed = zipped(tmp_path / "ml.zip", [GOOD[0], ("movies.csv", MOVIES + "\n" * 1_000_000)])
+    assert load_ratings("movielens", packed).titles
 
 
 def test_a_zip_that_unpacks_to_more_than_it_declares_is_read_no_further(tmp_path):
@@ -548,6 +554,21 @@ def test_of_an_endless_line_no_more_is_read_than_a_line_may_have(movielens, pack
     with pytest.raises(ValueError, match="ratings.csv cannot be read .*a line is longer than"):
         load_ratings("movielens", movielens / "ml.zip" if packed else movielens)
     assert 0 < read < 2_000_000
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_line_may_have_as_many_bytes_as_the_bound_and_no_more(monkeypatch, end):
+    monkeypatch.setattr(mf_files, "MAX_LINE", 8)
+
+    def read(text):
+        raw = mf_files._Bounded(io.BytesIO(text.encode()))
+        return io.BufferedReader(raw, 16).read().decode()
+
+    for before in ("", "ab" + end, ("ab" + end) * 9):
+        for longest in (before + "x" * 8, before + "x" * 8 + end + "ab" + end):
+            assert read(longest) == longest
+        with pytest.raises(OSError, match="longer than 8 bytes"):
+            read(before + "x" * 9)
 
 
 @pytest.mark.parametrize("block", [1, 2])
