@@ -228,7 +228,7 @@ def test_a_table_too_large_for_dense_comes_as_a_sparse_one_that_mf_core_takes(
         ("movies.csv", "9,None", "8,None", "movies.csv has a second line for movieId 8, line 6"),
         ("movies.csv", "Eight", "", "movies.csv has an empty field on line 5: title"),
         ("movies.csv", "Eight", "Eight, The", "movies.csv has 4 fields on line 5"),
-        ("movies.csv", "8,Eight", "1_,Eight", "movies.csv has '1_' on line 5"),
+        ("movies.csv", "8,Eight", "1_0,Eight", "movies.csv has '1_0' on line 5"),
         ("movies.csv", "8,Eight", '8,"Eight', "movies.csv cannot be read .*unexpected end of data"),
         ("movies.csv", "Eight", '"Eight"s', "movies.csv cannot be read .*expected after"),
         ("movies.csv", "Eight,Drama", "Eight,Dr\0ma", "movies.csv has a NUL character on line 5"),
@@ -564,7 +564,7 @@ def test_a_line_may_have_as_many_bytes_as_the_bound_and_no_more(monkeypatch, end
         raw = mf_files._Bounded(io.BytesIO(text.encode()))
         return io.BufferedReader(raw, 16).read().decode()
 
-    for before in ("", "ab" + end, ("ab" + end) * 9):
+    for before in ("", "ab" + end, "abcd" + end, ("ab" + end) * 9):
         for longest in (before + "x" * 8, before + "x" * 8 + end + "ab" + end):
             assert read(longest) == longest
         with pytest.raises(OSError, match="longer than 8 bytes"):

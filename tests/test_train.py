@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import mf_ring
 import mf_train
 from mf_core import damped_means, reconstruction_loss, sgd_factorize_masked
 
@@ -112,11 +113,34 @@ def test_one_process_writes_the_bits_of_mf_core_on_any_number_of_threads(ratings
 
 @pytest.mark.parametrize("processes", [2, 3, 4])
 def test_several_processes_write_the_file_of_one_to_the_bit(ratings, alone, tmp_path, processes):
-    out = tmp_path / "factors.safetensors"
+    out = tmp_path / "new/folder/factors.safetensors"
     said = finished(start(processes, ratings, f"--out={out}", *OPTIONS))
     assert out.read_bytes() == alone.read_bytes()
     assert said.count("epoch") == EPOCHS + 1 and "held-out RMSE" in said
-    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+    passes = 2 * EPOCHS  # the held-out RMSE takes one as well
+    sent = processes * passes * load_file(out)["V"].numel() * 4
+    assert f" MB; {sent:,} bytes of V sent" in said
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_a_team_is_what_torchrun_says_and_leaves_a_machine_only_if_there_are_several(monkeypatch):
+    asked = []
+    monkeypatch.setattr(mf_ring.dist, "init_process_group", lambda *_, **options: asked.append(options))  # fmt: skip
+    for name, number in {"RANK": 3, "LOCAL_RANK": 1, "GROUP_RANK": 2, "WORLD_SIZE": 6, "LOCAL_WORLD_SIZE": 2}.items():  # fmt: skip
+        monkeypatch.setenv(name, str(number))
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "")
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME")
+    team = mf_ring.Team(7)
+    assert (team.rank, team.local, team.machine, team.size) == (3, 1, 2, 6)
+    assert "GLOO_SOCKET_IFNAME" not in os.environ
+    assert [options["timeout"].total_seconds() for options in asked] == [7]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "6")
+    mf_ring.Team(7)
+    assert os.environ.get("GLOO_SOCKET_IFNAME") == ("lo" if sys.platform == "linux" else None)
+    for name in ("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name)
+    team = mf_ring.Team(7)
+    assert (team.rank, team.local, team.machine, team.size) == (0, 0, 0, 1) and len(asked) == 2
 
 
 def killed(launcher, out):
@@ -246,12 +270,29 @@ def test_another_file_is_refused_at_resume_and_a_file_that_is_there_without_it(t
 
 
 @pytest.mark.parametrize("wrong", [["--rank=0"], ["--lr=nan"], ["--lr=inf"], ["--epochs=2.5"], ["--held-out=1"], ["--damping=-1"],
-                                   ["--seed=-1"], ["--checkpoint=0"], ["--weight-decay=x"], ["--strata=0"]])  # fmt: skip
+                                   ["--seed=-1"], ["--seed=9223372036854775808"], ["--epochs=10000"], ["--lr=10"], ["--rank=10000"],
+                                   ["--checkpoint=0"], ["--weight-decay=x"], ["--strata=0"]])  # fmt: skip
 def test_a_bad_option_is_named(ratings, tmp_path, capfd, wrong):
     with pytest.raises(SystemExit):
         mf_train.main([str(ratings), f"--out={tmp_path / 'x'}", *wrong])
     assert f"{wrong[0].split('=')[0]}" in capfd.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_given_has_its_default(tmp_path, capsys):
+    train = vars(mf_train.parsed(["ml.zip", f"--out={tmp_path / 'x'}"]))
+    assert {name: train[name] for name in train if name not in ("ratings", "out")} == {
+        "resume": False, "rank": 32, "epochs": 20, "lr": 0.02, "weight_decay": 0.1, "damping": 5.0, "strata": 8,
+        "seed": 0, "held_out": 0.1, "checkpoint": 1, "patience": 30.0,
+    }  # fmt: skip
+    assert str(train["out"]) == f"{tmp_path / 'x'}.safetensors"
+    recommend = mf_train.parsed(["recommend", "x", "--user=3"])
+    assert (recommend.user, recommend.count, recommend.ratings) == (3, 10, None)
+    for wrong, word in [(["ml.zip"], "--out"), (["recommend", "x"], "--user is -1"), (["recommend", "x", "--user=2147483648"], "--user"),
+                        (["recommend", "x", "--user=1", "--count=0"], "--count is 0")]:  # fmt: skip
+        with pytest.raises(SystemExit):
+            mf_train.parsed(wrong)
+        assert word in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_fewer_strata_than_processes_are_refused(ratings, tmp_path, monkeypatch, capfd):
