@@ -33,7 +33,7 @@ from mf_ring import Share, Team
 TO_TRAIN = {  # option: default, least, below, text
     "rank": (32, 1, 10_000, "columns of U and V"),
     "epochs": (20, 1, 10_000, "passes over the ratings"),
-    "lr": (0.02, 0.0, 10.0, "learning rate"),
+    "lr": (0.02, 1e-9, 10.0, "learning rate"),
     "weight-decay": (0.1, 0.0, 10.0, "of the factors"),
     "damping": (5.0, 0.0, 1e9, "pseudo-ratings of the means"),
     "strata": (8, 1, 10_000, "runs of users and of movies; at least one a process"),

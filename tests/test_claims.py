@@ -132,6 +132,8 @@ def test_an_unknown_claim_names_those_there_are():
          "unknown t"),
         ("[a]\nsection='1'\nwords='w'\nfound='x'\nrecomputed=1\ntolerance=1\nreason='r'\nwhy='y'\nverdict='refuted'\nrow='b'",
          "row 'b'"),
+        ("[a]\nsection='1'\nwords='w'\nfound='x'\nrecomputed=1\ntolerance=1\nreason='r'\nwhy='y'\nverdict='refuted'\nrelation='above'",
+         "relation 'above', none of at most, at least"),
     ],
 )  # fmt: skip
 def test_a_broken_ledger_is_refused(tmp_path, text, words):

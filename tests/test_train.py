@@ -270,7 +270,7 @@ def test_another_file_is_refused_at_resume_and_a_file_that_is_there_without_it(t
 
 
 @pytest.mark.parametrize("wrong", [["--rank=0"], ["--lr=nan"], ["--lr=inf"], ["--epochs=2.5"], ["--held-out=1"], ["--damping=-1"],
-                                   ["--seed=-1"], ["--seed=9223372036854775808"], ["--epochs=10000"], ["--lr=10"], ["--rank=10000"],
+                                   ["--seed=-1"], ["--seed=9223372036854775808"], ["--epochs=10000"], ["--lr=10"], ["--lr=0"], ["--rank=10000"],
                                    ["--checkpoint=0"], ["--weight-decay=x"], ["--strata=0"]])  # fmt: skip
 def test_a_bad_option_is_named(ratings, tmp_path, capfd, wrong):
     with pytest.raises(SystemExit):
@@ -293,6 +293,14 @@ def test_what_is_not_given_has_its_default(tmp_path, capsys):
         with pytest.raises(SystemExit):
             mf_train.parsed(wrong)
         assert word in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_least_of_every_option_is_taken(ratings, tmp_path):
+    least = [f"--{name}={low}" for name, low in {"rank": 1, "epochs": 1, "strata": 1, "seed": 0, "held-out": 0, "damping": 0,
+                                                 "checkpoint": 1, "lr": 1e-9, "weight-decay": 0}.items()]  # fmt: skip
+    assert mf_train.main([str(ratings), f"--out={tmp_path / 'x'}", *least]) == 0
+    found = load_file(tmp_path / "x.safetensors")
+    assert found["U"].shape == (200, 1) and found["row"].abs().max() > 0
 
 
 def test_fewer_strata_than_processes_are_refused(ratings, tmp_path, monkeypatch, capfd):

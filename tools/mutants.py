@@ -46,6 +46,19 @@ EQUIVALENT = {
     "size, part = (len(entries[0]), min(1, WORK_PER_CALL // rank))": "an entry a call: the same bits, only slower",
     "mf_core.sgd_factorize_masked: return _descend(run, part // size if S == 1 else 1, U, V, num_epochs, lr, callback) -> "
     "return _descend(run, part // size if False else 1, U, V, num_epochs, lr, callback)": "an epoch a call: likewise",
+    "mf_core._descend: epochs = 1 if callback else min(max(1, at_once), num_epochs - done) -> "
+    "epochs = 1 if True else min(max(1, at_once), num_epochs - done)": "an epoch a call: likewise",
+    "mf_core.: STAGGER = 8 -> STAGGER = 9": "the same bits for any number of rows",
+    "mf_core.sgd_factorize_masked.one_block: parts = range(0, len(blocks[a][b][0]) or 1, part) -> "
+    "parts = range(0, len(blocks[a][b][1]) or 1, part)": "there are as many columns as rows",
+    "mf_ring.Share.blocks: return next(_blocks(rows, cols, values, self.row_edges[k:k + 2], self.edges[1])) -> "
+    "return next(_blocks(rows, cols, values, self.row_edges[k:k + 3], self.edges[1]))": "only the first is taken",
+    "mf_ring.Team.wait: dist.monitored_barrier(timeout=timedelta(days=1)) -> "
+    "dist.monitored_barrier(timeout=timedelta(days=2))": "long enough",
+    "mf_ring.Share.fit_means: while change > 5e-08: -> "
+    "while change >= 5e-08:": "no change is that number",
+    "mf_train.recommend: u, V = (stored.get_slice('U')[user[0]:user[0] + 1][0], stored.get_tensor('V')) -> "
+    "u, V = (stored.get_slice('U')[user[0]:user[0] + 2][0], stored.get_tensor('V'))": "only the first is taken",
 }
 SWAPS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
          ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
