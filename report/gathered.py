@@ -183,13 +183,19 @@ def introduce_real_ratings(folder):
     return "\n".join([text, "", "```{toctree}", ":maxdepth: 1", *names, "```"])
 
 
+def show_speed(file):
+    """What `make bench` wrote; no line begins with a unit."""
+    text = file.read_text(encoding="utf-8")
+    return re.sub(r"(\d) (µs|ms|s|ns|x|MB)\b", "\\1\N{NO-BREAK SPACE}\\2", text)
+
+
 def set_substitutions(app, config):
     """Gather from the source folder, so that tables and pages show the same notebooks."""
     folder = Path(app.srcdir)
     config.myst_substitutions = list_figures(folder) | {
         "downloads": list_downloads(folder),
         "real": introduce_real_ratings(folder),
-        "speed": (folder / "bench.txt").read_text(encoding="utf-8"),  # as `make bench` wrote it
+        "speed": show_speed(folder / "bench.txt"),
         "scoreboard": show_scoreboard(folder),
         "answers": show_answers(folder),
         "completions": show_completions(folder),

@@ -101,6 +101,17 @@ def test_no_line_of_a_module_is_longer_than_100_characters():
         assert max(map(len, path.read_text(encoding="utf-8").splitlines())) <= 100, path.name
 
 
+def test_the_speeds_in_the_readme_are_those_of_the_bench():
+    rows = (ROOT / "report/bench.txt").read_text(encoding="utf-8").splitlines()
+    told = re.findall(r"\| ([\d.]+) x \|", (ROOT / "README.md").read_text(encoding="utf-8"))
+    works = ["1.2, SGD: 3 x 3, rank 2, 1000 epochs", "half observed, rank 5, an epoch | the coursework's function",
+             "25 million ratings, rank 16, an epoch | LIBMF, one thread"]  # fmt: skip
+    for work, text in zip(works, told, strict=True):
+        [row] = [row for row in rows if work in row]
+        ratio = float(re.search(r"\| ([\d.]+) x \|", row)[1])
+        assert f"{ratio:.{len(text.partition('.')[2])}f}" == text, work
+
+
 # -------------------------------------------------------------------------------------------------- the Makefile and refresh
 
 
