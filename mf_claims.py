@@ -103,7 +103,7 @@ class Claim:
         escape, matrix = (html.escape, _mathml) if as_html else (str, _flat)
         quote = "<q>{}</q>" if as_html else "“{}”"
         said = escape(self.says) if self.says else quote.format(escape(self.words.strip()))
-        found = escape(self.found) if shown is not None else "It is not computed here."
+        found = escape(self.found) if shown is not None else "The figure is not computed here."
         figures = {"reported": self.show_reported(), "recomputed": shown}
         figures = {k: matrix(x) if np.ndim(x) == 2 else x for k, x in figures.items()}
         said = said.format(**figures) if self.says else said

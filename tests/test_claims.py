@@ -101,7 +101,7 @@ def test_a_notebook_shows_a_claim_as_text_as_html_and_for_the_table(monkeypatch)
 def test_without_the_courses_data_a_claim_is_shown_as_such(capsys):
     COURSE.check(None)
     assert (
-        "needs the course's data. The report: “w” Here: It is not computed here."
+        "needs the course's data. The report: “w” Here: The figure is not computed here."
         in capsys.readouterr().out
     )
 

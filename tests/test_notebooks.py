@@ -158,6 +158,7 @@ SETTINGS = {
         "300": "epochs of the run below",
         "20": "a rank in the figure below",
         "40": "a rank in the figure below",
+        "69": "the photograph's numbers, 150 x 128, by 150 + 128 + 1",
     },
 }
 
@@ -241,7 +242,11 @@ def test_the_ratings_notebook_runs_with_another_rank_and_seed(tmp_path):
 
 def test_the_held_out_notebook_runs_on_a_smaller_table(tmp_path):
     text = printed(run(HELD_OUT, tmp_path, **SMALL, **QUICK))
-    assert "Chosen: rank 10, on the edge of the grid" in text and "Lowest test error" in text
+    assert (
+        "at rank 10, on the edge of the grid" in text
+        and "Chosen: rank 10" in text
+        and "Lowest test error" in text
+    )
 
 
 def test_the_prediction_is_of_the_movies_row_and_the_users_column(capsys):
