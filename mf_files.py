@@ -132,7 +132,7 @@ def opened_zip(path):
         archive = zipfile.ZipFile(path)
     except Exception as error:  # what is not a zip file raises half a dozen kinds
         what = f"neither a folder nor a sound zip file ({error})"
-        raise ValueError(f"{path} is {what}; get it again") from error
+        raise ValueError(f"{path} is {what}: name one of them, or get it again") from error
     with archive:
         for info in archive.infolist():
             name = PureWindowsPath(info.filename)  # which takes both kinds of slash, and a drive

@@ -196,7 +196,10 @@ def train(options):
     """Fit damped means and factors; save them, and say how it goes."""
     begin, team = time.perf_counter(), Team(options.patience)
     say = print if team.rank == 0 else lambda *_, **__: None
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"--out: its folder cannot be made ({error}); name another") from error
     records = Records(options, team)
     *counts, digest = records.counts()
     ids, (by_user, by_movie) = [x.index for x in counts], [x.to_numpy() for x in counts]

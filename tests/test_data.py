@@ -286,7 +286,9 @@ def test_a_missing_file_or_a_folder_in_its_place_is_named(movielens):
         load_ratings("movielens", movielens)
     with pytest.raises(FileNotFoundError, match="no.zip is missing"):
         load_ratings("movielens", movielens / "no.zip")
-    with pytest.raises(ValueError, match="movies.csv is neither a folder nor a sound zip file"):
+    with pytest.raises(
+        ValueError, match="movies.csv is neither a folder nor a sound zip file .*: name one of them"
+    ):
         load_ratings("movielens", movielens / "movies.csv")
 
 

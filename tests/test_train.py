@@ -328,6 +328,12 @@ def test_bad_ratings_and_what_does_not_fit_them_are_refused(tmp_path, capfd, lin
     assert [path.name for path in tmp_path.iterdir()] == ["ratings"]
 
 
+def test_a_folder_that_cannot_be_made_is_named_with_its_option(ratings, tmp_path, capfd):
+    (tmp_path / "notes").write_text("mine")
+    assert mf_train.main([str(ratings), f"--out={tmp_path / 'notes/x'}"]) == 1
+    assert re.search("--out: its folder cannot be made .*/notes", capfd.readouterr().err)
+
+
 def test_recommend_names_what_is_missing(alone, tmp_path, capfd):
     assert mf_train.main(["recommend", str(tmp_path / "none"), "--user=1"]) == 1
     assert "none.safetensors is missing" in capfd.readouterr().err
