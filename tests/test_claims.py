@@ -94,7 +94,7 @@ def test_a_notebook_shows_a_claim_as_text_as_html_and_for_the_table(monkeypatch)
     [data] = shown
     assert data["text/plain"] == entry.line([["1.00", "2.00"]])
     assert data[MIME] == {"name": "a", "recomputed": [["1.00", "2.00"]]}
-    assert "<mn>1.00</mn>" in data["text/html"] and "a &lt; b" in data["text/html"]
+    assert "<mn>1.00</mn>" in data["text/html"] and "<q>a &lt; b</q>" in data["text/html"]
     assert "1 &lt; 2" in data["text/html"] and entry.sign() in data["text/html"]
 
 

@@ -210,12 +210,12 @@ def test_strata_give_the_same_bits_for_any_number_of_threads_also_in_slices(monk
 
 @pytest.mark.parametrize("strata, kind, message", [
     (0, ValueError, "strata is 0; it needs to be at least 1"),
-    (4, ValueError, r"strata is 4; .*allows 3 at most"),
+    (3, ValueError, r"strata is 3; .*allows 2 at most"),
     (2.0, TypeError, "strata is 2.0; it needs to be an integer"),
 ])  # fmt: skip
 def test_bad_strata_are_refused(strata, kind, message):
     with pytest.raises(kind, match=message):
-        sgd_factorize_masked(A3, M3, 2, strata=strata)
+        sgd_factorize_masked(A3[:2], M3[:2], 2, strata=strata)
 
 
 # ------------------------------------------------------------------------------------------------------------ properties
@@ -492,6 +492,12 @@ def test_a_long_run_can_be_interrupted_within_a_second(factorize, interruptible)
     with pytest.raises(KeyboardInterrupt):
         factorize(A, M, 20, 100_000, 1e-7)
     assert time.monotonic() - start < 5  # asked for within one second; a loaded machine gets more
+
+
+@both_masked
+def test_the_rate_that_a_divergence_advises_is_a_tenth(factorize):
+    with pytest.raises(FloatingPointError, match=r"lr = 9.6 is too large here; .* one, 1 or less$"):
+        factorize(1e9 * A3, M3, 2, 50, 9.6)
 
 
 @pytest.mark.parametrize("callback", [None, lambda epoch, U, V: None])

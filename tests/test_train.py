@@ -270,7 +270,7 @@ def test_another_file_is_refused_at_resume_and_a_file_that_is_there_without_it(t
 
 
 @pytest.mark.parametrize("wrong", [["--rank=0"], ["--lr=nan"], ["--lr=inf"], ["--epochs=2.5"], ["--held-out=1"], ["--damping=-1"],
-                                   ["--seed=-1"], ["--seed=9223372036854775808"], ["--epochs=10000"], ["--lr=10"], ["--lr=0"], ["--rank=10000"],
+                                   ["--seed=-1"], ["--seed=9223372036854775808"], ["--epochs=10000"], ["--lr=10"], ["--lr=0"], ["--patience=1e6"], ["--damping=1e9"], ["--weight-decay=10"], ["--strata=10000"], ["--checkpoint=10000"], ["--rank=10000"],
                                    ["--checkpoint=0"], ["--weight-decay=x"], ["--strata=0"]])  # fmt: skip
 def test_a_bad_option_is_named(ratings, tmp_path, capfd, wrong):
     with pytest.raises(SystemExit):
@@ -289,7 +289,7 @@ def test_what_is_not_given_has_its_default(tmp_path, capsys):
     recommend = mf_train.parsed(["recommend", "x", "--user=3"])
     assert (recommend.user, recommend.count, recommend.ratings) == (3, 10, None)
     for wrong, word in [(["ml.zip"], "--out"), (["recommend", "x"], "--user is -1"), (["recommend", "x", "--user=2147483648"], "--user"),
-                        (["recommend", "x", "--user=1", "--count=0"], "--count is 0")]:  # fmt: skip
+                        (["recommend", "x", "--user=1", "--count=0"], "--count is 0"), (["recommend", "x", "--user=1", "--count=1000000"], "--count is 1000000")]:  # fmt: skip
         with pytest.raises(SystemExit):
             mf_train.parsed(wrong)
         assert word in capsys.readouterr().err.splitlines()[-1]
@@ -326,6 +326,11 @@ def test_bad_ratings_and_what_does_not_fit_them_are_refused(tmp_path, capfd, lin
     err = capfd.readouterr().err
     assert re.search(message, err), err
     assert [path.name for path in tmp_path.iterdir()] == ["ratings"]
+
+
+def test_ratings_that_are_missing_are_named(tmp_path, capfd):
+    assert mf_train.main([str(tmp_path / "none"), f"--out={tmp_path / 'x'}"]) == 1
+    assert "/none is missing" in capfd.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_made_is_named_with_its_option(ratings, tmp_path, capfd):

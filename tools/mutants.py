@@ -59,6 +59,13 @@ EQUIVALENT = {
     "while change >= 5e-08:": "no change is that number",
     "mf_train.recommend: u, V = (stored.get_slice('U')[user[0]:user[0] + 1][0], stored.get_tensor('V')) -> "
     "u, V = (stored.get_slice('U')[user[0]:user[0] + 2][0], stored.get_tensor('V'))": "only the first is taken",
+    "mf_core.gd_factorize_masked.one_block: _gd_rows(a, m, u, vt, lr, decay_u, edges[b], edges[b + 1], gradients[b]) -> "
+    "_gd_rows(a, m, u, vt, lr, decay_u, edges[b], edges[b - 1], gradients[b])": "the first block does all; other rounding",
+    "mf_core.gd_factorize_masked.run: if A.numel() < SMALL: -> if True:": "one thread does all; other rounding",
+    "mf_files.fetch: download = pooch.HTTPDownloader(progressbar=True, chunk_size=2 ** 16, timeout=timeout) -> "
+    "download = pooch.HTTPDownloader(progressbar=True, chunk_size=2 ** 17, timeout=timeout)": "the size of a piece",
+    "mf_train.train: say(f'{by_user.sum():,} ratings read in {time.perf_counter() - begin:.1f} s', flush=True) -> "
+    "say(f'{by_user.sum():,} ratings read in {time.perf_counter() - begin:.1f} s', flush=False)": "shown a little later",
 }
 SWAPS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
          ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
