@@ -208,6 +208,7 @@ def test_means_are_those_of_damped_means_and_the_rmse_is_that_of_the_held_out_ra
 def test_a_file_tells_its_settings_titles_and_numbers(ratings, alone):
     facts, found = mf_train.read_facts(alone), load_file(alone)
     assert facts["titles"][:2] == ["Film 0", "Film 1"] and found["movies"][:2].tolist() == [2, 9]
+    assert int.from_bytes(alone.read_bytes()[:8], "little") % 8 == 0  # so that tensors are aligned
     assert facts["epoch"] == EPOCHS and facts["settings"] == {
         "rank": RANK, "lr": 0.02, "weight_decay": 0.1, "damping": 5.0, "strata": 8, "seed": 3, "held_out": 0.1,
     }  # fmt: skip
@@ -227,6 +228,16 @@ def test_recommend_prints_the_best_titles_that_a_user_has_not_rated(ratings, alo
     rated = {f"Film {int(movie - 2) // 7}" for movie in table[table[:, 0] == user, 1]}
     titles = [line.split("  ")[1] for line in capfd.readouterr().out.splitlines()]
     assert len(titles) == len(found["movies"]) - len(rated) and not rated & set(titles)
+
+
+def test_a_checkpoint_is_written_every_n_epochs_and_after_the_last(ratings, tmp_path, monkeypatch):
+    written, save = [], mf_train.save
+    monkeypatch.setattr(mf_train, "save", lambda *what: written.append(what[-1]["epoch"]) or save(*what))  # fmt: skip
+    for every, expected in ((1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (9, [5])):
+        out = tmp_path / f"{every}.safetensors"
+        assert mf_train.main([str(ratings), f"--out={out}", *OPTIONS, "--epochs=5", f"--checkpoint={every}"]) == 0  # fmt: skip
+        assert written == expected and mf_train.read_facts(out)["epoch"] == 5
+        written.clear()
 
 
 def test_a_file_is_replaced_by_a_whole_one_or_not_at_all(
