@@ -240,6 +240,22 @@ def test_the_ratings_notebook_runs_with_another_rank_and_seed(tmp_path):
     assert f"1000 movies x 500 users\n{count:,} ratings" in text and "predicted" in text
 
 
+@pytest.mark.parametrize(("path", "name", "value"), [
+    (RATINGS, "num_epochs", 0), (RATINGS, "rank", "x"), (RATINGS, "rank", 2.5), (HELD_OUT, "num_epochs", -1), (HELD_OUT, "rank", "x"),
+])  # fmt: skip
+def test_a_bad_parameter_is_named(path, name, value, monkeypatch):
+    monkeypatch.syspath_prepend(path.parent)
+    known, cells = {}, iter(code_cells(path))
+    for cell in cells:
+        exec(cell.source, known)
+        if "parameters" in tags(cell):
+            break
+    known |= SMALL | {name: value}
+    with pytest.raises((TypeError, ValueError), match=f"^{name} is {value!r}; it needs to be"):
+        for cell in cells:
+            exec(cell.source, known)
+
+
 def test_the_held_out_notebook_runs_on_a_smaller_table(tmp_path):
     text = printed(run(HELD_OUT, tmp_path, **SMALL, **QUICK))
     assert (
