@@ -29,6 +29,14 @@ from mf_checks import (
     observed_entries,
 )
 
+__all__ = [  # the coursework's functions; the loops serve mf_train as well
+    "gd_factorize_masked",
+    "reconstruction_loss",
+    "sgd_factorize",
+    "sgd_factorize_masked",
+    "truncated_svd",
+]
+
 WORK_PER_CALL = 20_000_000  # multiplications between two chances to interrupt: about 0.1 s
 STAGGER = 8  # rows that advance together in SGD
 BLOCKS = 4  # blocks of rows in GD: a fixed number, so that threads do not change the result
