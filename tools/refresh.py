@@ -1,4 +1,4 @@
-"""Write anew what is made: the notebooks' outputs, the lock of packages, the report's first picture.
+"""Write anew what is made: the stored outputs, the lock of packages, the report's first picture.
 
 python tools/refresh.py [NOTEBOOK ...]    all notebooks if none is named
 
@@ -30,7 +30,7 @@ FOR_GPUS = (
 
 
 def write(path, content):
-    """Replace the file in one step, so that it is never half-written; leave it if it is the same."""
+    """Replace the file in one step, never half-written; leave it if it is the same."""
     if path.exists() and path.read_bytes() == content:
         return
     half = path.with_name(path.name + ".half")
