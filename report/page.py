@@ -1,7 +1,6 @@
 """How a page is written: formulas, figures, roles, and the single page that becomes the PDF."""
 
 import re
-import shutil
 from pathlib import Path
 
 import myst_nb.sphinx_
@@ -9,25 +8,25 @@ from docutils import nodes
 from latex2mathml.converter import convert
 from myst_nb.core.render import NbElementRenderer
 
-
-def convert_formula(latex, display):
-    """The formula as MathML, which browsers show without a script, and its number from \\tag."""
-    tag = re.search(r"\\tag\{(.*?)\}", latex)
-    formula = convert(latex.replace(tag[0], "") if tag else latex, display=display)
-    bar = "<mo>&#x02016;</mo>"  # of a norm: it should not grow with what is beside it
-    formula = formula.replace(bar, bar.replace("<mo>", '<mo stretchy="false">'))
-    return formula, f'<span class="eqno">({tag[1]})</span>' if tag else ""
+# Where the converter needs other LaTeX: the bars of a norm do not grow, a minimum's range is below.
+SPELLINGS = {r"\lVert": r"\|", r"\rVert": r"\|", r"\min_": r"\min\limits_"}
 
 
 def write_inline_formula(self, node):
-    self.body.append(convert_formula(node.astext(), "inline")[0])
+    self.body.append(convert(node.astext(), display="inline"))
     raise nodes.SkipNode
 
 
 def write_display_formula(self, node):
-    latex = node.astext().replace(r"\min_", r"\min\limits_")
-    formula, number = convert_formula(latex, "block")
-    self.body.append(f'<div class="equation">{formula}{number}</div>')
+    """The formula as MathML, which browsers show without a script, and its number from \\tag."""
+    latex = node.astext()
+    for spelling, converted in SPELLINGS.items():
+        latex = latex.replace(spelling, converted)
+    number = ""
+    if tag := re.search(r"\\tag\{(.*?)\}", latex):
+        number = f'<span class="eqno">({tag[1]})</span>'
+        latex = latex.replace(tag[0], "")
+    self.body.append(f'<div class="equation">{convert(latex, display="block")}{number}</div>')
     raise nodes.SkipNode
 
 
@@ -51,14 +50,9 @@ def halve_image_width(app, doctree):
 
 
 def drop_invalid_roles(app, pagename, templatename, context, doctree):
-    """Drop roles and labels of docutils and MyST-NB to which the checker axe-core objects."""
-    for attribute in (
-        ' aria-label="Toggle hidden content"',
-        ' role="doc-biblioentry"',
-        ' role="doc-backlink"',
-        ' role="list"',
-    ):
-        context["body"] = context.get("body", "").replace(attribute, "")
+    """Drop roles and a label of docutils and MyST-NB to which the checker axe-core objects."""
+    invalid = r' role="(doc-biblioentry|doc-backlink|list)"| aria-label="Toggle hidden content"'
+    context["body"] = re.sub(invalid, "", context.get("body", ""))
 
 
 def make_single_page(app, pagename, templatename, context, doctree):
@@ -69,17 +63,22 @@ def make_single_page(app, pagename, templatename, context, doctree):
     body = re.sub(r'href="[\w.-]+\.html#', 'href="#', body)
     body = re.sub(r'href="([\w.-]+)\.html"', r'href="#document-\1"', body)
     cover, *chapters = re.split(r'(?=<span id="document-)', body)
-    entries = []
-    for k, chapter in enumerate(chapters):
-        chapter = re.sub(r'(<section[^>]* id=")', rf"\g<1>chapter-{k + 1}-", chapter)
-        chapters[k] = chapter
-        headings = re.findall(r'<section[^>]* id="([^"]+)">\s*<h[34]>(.*?)</h', chapter)
-        first, *others = [f'<a href="#{name}">{title}</a>' for name, title in headings]
-        sections = "".join(f"<li>{link}</li>" for link in others)
-        entries.append(f"<li>{first}<ul>{sections}</ul></li>")
-    contents = f'<ul class="contents">{"".join(entries)}</ul>'
+    contents = ""
+    for number, chapter in enumerate(chapters, start=1):
+        chapter = re.sub(r'(<section[^>]* id=")', rf"\g<1>chapter-{number}-", chapter)
+        chapters[number - 1] = chapter
+        contents += list_contents(chapter)
     toctree = '<div class="toctree-wrapper'
-    context["body"] = cover.replace(toctree, contents + toctree, 1) + "".join(chapters)
+    cover = cover.replace(toctree, f'<ul class="contents">{contents}</ul>{toctree}', 1)
+    context["body"] = cover + "".join(chapters)
+
+
+def list_contents(chapter):
+    """A chapter's entry in the table of contents: its title, and its sections below."""
+    headings = re.findall(r'<section[^>]* id="([^"]+)">\s*<h[34]>(.*?)</h', chapter)
+    links = [f'<a href="#{name}">{title}</a>' for name, title in headings]
+    sections = "".join(f"<li>{link}</li>" for link in links[1:])
+    return f"<li>{links[0]}<ul>{sections}</ul></li>"
 
 
 def keep_docstring(app, what, name, obj, options, lines):
@@ -87,12 +86,10 @@ def keep_docstring(app, what, name, obj, options, lines):
     lines[:] = [".. code-block:: text", "", *("   " + line for line in lines)]
 
 
-def drop_what_no_reader_needs(app, error):
-    """The theme's source maps and translations, which are a third of the report."""
-    static = Path(app.outdir) / "_static"
-    for path in static.rglob("*.map"):
-        path.unlink()
-    shutil.rmtree(static / "locales", ignore_errors=True)
+def drop_source_maps(app, error):
+    """Drop what the theme brings for its own developers: a quarter of the report."""
+    for file in (Path(app.outdir) / "_static").rglob("*.map"):
+        file.unlink()
 
 
 def setup(app):
@@ -105,4 +102,4 @@ def setup(app):
     app.connect("doctree-read", halve_image_width)
     app.connect("html-page-context", drop_invalid_roles)
     app.connect("html-page-context", make_single_page)
-    app.connect("build-finished", drop_what_no_reader_needs)
+    app.connect("build-finished", drop_source_maps)

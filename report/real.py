@@ -1,6 +1,7 @@
 """Execute the notebooks on ratings on MovieLens too, for pages of their own in the report.
 
-python report/real.py FOLDER [MOVIELENS]    MOVIELENS: a folder or zip, if not where `make data` puts it
+python report/real.py FOLDER [MOVIELENS]
+MOVIELENS is a folder or zip, if not where `make data` puts it.
 
 Writes FOLDER/real-4.1.ipynb and so on. The claims are left out, for they are about the exercise's
 ratings, and so are cells that show this machine's paths. The text is that of the notebook.
@@ -15,9 +16,10 @@ import papermill
 
 import mf_claims
 
-NOTE = """*Executed on MovieLens's ml-latest-small: half stars from 0.5 to 5 by 610 users. The text is that of
-the notebook on simulated ratings: what it says of the exercise's own ratings, of the claims and of the
-ledger does not apply here, and a remark that fits the simulated ratings may not fit these.*"""
+NOTE = """*Executed on MovieLens's ml-latest-small: half stars from 0.5 to 5 by 610 users. The text
+is that of the notebook on simulated ratings: what it says of the exercise's own ratings, of the
+claims and of the ledger does not apply here, and a remark that fits the simulated ratings may not
+fit these.*"""
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
 
