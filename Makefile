@@ -90,6 +90,8 @@ bench: $(READY)  ## speed as ratios: report/bench.txt
 	$(BIN)/python tools/bench.py
 
 refresh: $(READY)  ## execute the notebooks in place, and write anew what is made
+	$(BIN)/python tools/refresh.py lock
+	@$(MAKE) --no-print-directory $(READY)  # which installs a new lock
 	$(BIN)/ruff check --fix -q notebooks; $(BIN)/ruff format -q notebooks
 	$(BIN)/python tools/refresh.py
 

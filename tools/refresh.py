@@ -1,6 +1,7 @@
 """Write anew what is made: the stored outputs, the lock of packages, the report's first picture.
 
-python tools/refresh.py [NOTEBOOK ...]    all notebooks if none is named
+python tools/refresh.py lock              requirements.txt, if environment.yml has changed
+python tools/refresh.py [NOTEBOOK ...]    all notebooks if none is named; the picture
 
 What would differ from run to run is dropped or put into one form: a second run changes nothing.
 """
@@ -107,8 +108,10 @@ def first_picture(path):
 
 
 def main():
+    if sys.argv[1:] == ["lock"]:
+        write_lock()
+        return
     paths = [Path(name).resolve() for name in sys.argv[1:]] or sorted(NOTEBOOKS.glob("*.ipynb"))
-    write_lock()
     pool = ThreadPoolExecutor(2)
     runs = [pool.submit(refresh, path) for path in paths]
     for run in runs:
