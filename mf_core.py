@@ -5,12 +5,13 @@ M    (m, n)     the mask: 1 where an entry of A is observed, 0 where it is missi
 U    (m, rank)  the factors of the rows: U[i] belongs to row i of A
 V    (n, rank)  the factors of the columns: V[j] belongs to column j of A
 Vt   (rank, n)  V transposed
-E    (m, n)     the errors (A - U V^T) * M; `error` is one of them, A[i, j] - U[i] . V[j]
+E    (m, n)     the errors (A - U V^T) * M, a few rows at a time; `error` is one of them
 lr              the learning rate: how far a step goes
 epoch           one pass over all observed entries
 
-The loops stand first, the functions that call them below. mf_checks checks what a caller passes.
-Tensors in, tensors out, on the CPU. A process forked after a call hangs in torch: use spawn.
+The loops come first, on NumPy arrays; then the public functions, tensors in, tensors out, on the
+CPU. mf_checks checks what they are passed. "Section" is the coursework's. After a call, start
+processes by spawn: a forked one hangs in torch.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -37,14 +38,14 @@ __all__ = [  # the coursework's functions; the loops serve mf_train as well
     "truncated_svd",
 ]
 
-WORK_PER_CALL = 20_000_000  # multiplications between two chances to interrupt: about 0.1 s
+WORK_PER_CALL = 20_000_000  # entries x rank in a compiled call; between two, Ctrl-C is noticed
 STAGGER = 8  # rows that advance together in SGD
 BLOCKS = 4  # blocks of rows in GD: a fixed number, so that threads do not change the result
 SMALL = 10_000  # cells; with fewer, GD runs all epochs in one thread
 
 
 def compiled(**options):
-    """A decorator: numba's compiler, with its work kept on disk where a folder can be written."""
+    """A decorator: numba.njit, for threads in parallel, cached on disk if a folder is writable."""
 
     def decorate(loop):
         try:
@@ -56,7 +57,8 @@ def compiled(**options):
 
 
 strict = compiled()  # IEEE arithmetic in the order that is written: the same bits everywhere
-fast = compiled(fastmath={"reassoc", "contract", "nsz"})  # sums in any order: vector instructions
+# Sums in any order and fused with products, so that they become vector instructions.
+fast = compiled(fastmath={"reassoc", "contract", "nsz"})
 
 
 # ------------------------------------------------------------------------------------ the loops
@@ -85,32 +87,34 @@ def stagger(rows, cols, values):
     """Reorder entries that come row by row: the same bits in half the time.
 
     STAGGER rows advance together, each one column behind the row above. Every U[i] and every V[j]
-    still sees its updates in the order of the double loop. But neighbouring entries share no row
-    and no column, so the processor can overlap their updates.
+    still sees its updates row by row and column by column. But nearly all neighbours in the new
+    order share no row and no column, so the processor can overlap their updates.
     """
-    group, behind = np.divmod(rows.astype(np.int64), STAGGER)
-    width = int(cols.max(initial=0)) + STAGGER
-    order = np.argsort(group * width + cols + behind, kind="stable")
+    group, row_in_group = np.divmod(rows.astype(np.int64), STAGGER)
+    diagonal = cols + row_in_group
+    diagonals = int(cols.max(initial=0)) + STAGGER
+    order = np.argsort(group * diagonals + diagonal, kind="stable")
     return rows[order], cols[order], values[order]
 
 
 @fast
-def gd_rows(A, M, U, Vt, lr, decay, first, last, gradient):
-    """For rows first to last: E = (A - U V^T) * M; U += lr E V; gradient = U^T E, with the new U.
+def gd_rows(A, M, U, Vt, lr, decay_u, first, last, step_v):
+    """For rows first to last: E = (A - U V^T) * M; U += lr E V; step_v = U^T E, with the new U.
 
-    Four rows at a time, so that what is read of V serves four rows. E never exists as a whole.
+    U[i] also shrinks by lr decay_u[i] U[i]. Four rows at a time, so that what is read of V serves
+    four rows: E and u are those four rows of E and U.
     """
     rank, n = Vt.shape
     E = np.zeros((4, n), A.dtype)
     e0, e1, e2, e3 = E
-    u = np.zeros((4, rank), A.dtype)  # four rows of U; what is beyond the last row stays 0
-    gradient[:] = 0
+    u = np.zeros((4, rank), A.dtype)
+    step_v[:] = 0
     for i in range(first, last, 4):
-        rows = min(4, last - i)
-        E[:rows] = A[i : i + rows]
-        E[rows:] = 0
-        u[:rows] = U[i : i + rows]
-        u[rows:] = 0
+        count = min(4, last - i)
+        E[:count] = A[i : i + count]
+        E[count:] = 0
+        u[:count] = U[i : i + count]
+        u[count:] = 0
         for k in range(rank):
             v = Vt[k]
             u0, u1, u2, u3 = u[:, k]
@@ -119,36 +123,36 @@ def gd_rows(A, M, U, Vt, lr, decay, first, last, gradient):
                 e1[j] -= u1 * v[j]
                 e2[j] -= u2 * v[j]
                 e3[j] -= u3 * v[j]
-        for r in range(rows):
+        for r in range(count):
             for j in range(n):
                 E[r, j] = E[r, j] if M[i + r, j] else 0
             for k in range(rank):
-                u[r, k] -= lr * decay[i + r] * u[r, k]
+                u[r, k] -= lr * decay_u[i + r] * u[r, k]
         for k in range(rank):
             v = Vt[k]
-            g = gradient[k]
-            u0 = u1 = u2 = u3 = A.dtype.type(0)
+            step = step_v[k]
+            sum0 = sum1 = sum2 = sum3 = A.dtype.type(0)
             for j in range(n):
-                u0 += e0[j] * v[j]
-                u1 += e1[j] * v[j]
-                u2 += e2[j] * v[j]
-                u3 += e3[j] * v[j]
-            u[0, k] += lr * u0
-            u[1, k] += lr * u1
-            u[2, k] += lr * u2
-            u[3, k] += lr * u3
+                sum0 += e0[j] * v[j]
+                sum1 += e1[j] * v[j]
+                sum2 += e2[j] * v[j]
+                sum3 += e3[j] * v[j]
+            u[0, k] += lr * sum0
+            u[1, k] += lr * sum1
+            u[2, k] += lr * sum2
+            u[3, k] += lr * sum3
             u0, u1, u2, u3 = u[:, k]
             for j in range(n):
-                g[j] += u0 * e0[j] + u1 * e1[j] + u2 * e2[j] + u3 * e3[j]
-        U[i : i + rows] = u[:rows]
+                step[j] += u0 * e0[j] + u1 * e1[j] + u2 * e2[j] + u3 * e3[j]
+        U[i : i + count] = u[:count]
 
 
 @fast
-def gd_epochs(A, M, U, Vt, lr, decay_u, decay_v, gradient, num_epochs):
-    """All epochs of a small table, in one thread; return how many ended with finite factors."""
+def gd_epochs(A, M, U, Vt, lr, decay_u, decay_v, step_v, num_epochs):
+    """num_epochs of a small table, in one thread; return how many ended with finite factors."""
     for epoch in range(num_epochs):
-        gd_rows(A, M, U, Vt, lr, decay_u, 0, len(A), gradient)
-        Vt += lr * (gradient - decay_v * Vt)
+        gd_rows(A, M, U, Vt, lr, decay_u, 0, len(A), step_v)
+        Vt += lr * (step_v - decay_v * Vt)
         if not (np.isfinite(U).all() and np.isfinite(Vt).all()):
             return epoch
     return num_epochs
@@ -182,7 +186,7 @@ def sgd_factorize(A, rank, num_epochs=1000, lr=0.01, *, init=None, generator=Non
     num_epochs : integer, at least 0
     lr : number above 0: the learning rate
     init : (U0, V0), the factors to start from; they are left unchanged. Without it, both are
-        drawn from U(0, 1), U first, by `generator` or else torch's global one.
+        drawn uniformly from [0, 1), U first, by `generator` or else torch's global one.
     callback : called as callback(epoch, U, V) after every epoch, counted from 1, with copies of
         the factors. A true return ends the run.
 
@@ -224,7 +228,7 @@ def sgd_factorize_masked(
     def run(epochs):  # changes U and V in place
         return sgd_epochs(rows, cols, values, U.numpy(), V.numpy(), lr, weight_decay, epochs)
 
-    epochs_per_call = WORK_PER_CALL // (len(values) * U.shape[1])
+    epochs_per_call = max(1, WORK_PER_CALL // (len(values) * U.shape[1]))
     return descend(run, epochs_per_call, U, V, num_epochs, lr, callback)
 
 
@@ -243,32 +247,33 @@ def gd_factorize_masked(
     """Factorise A by gradient descent with whole matrices, where M is 1 (section 4.1).
 
     In every epoch: E = (A - U V^T) * M; U += lr E V; then V += lr E^T U, with the U just updated
-    and the E from before. Weight decay has the objective of `sgd_factorize_masked`: U[i] shrinks
-    by lr w U[i] for each entry observed in row i, and V[j] likewise.
+    and the E from before. With weight_decay w, U[i] also shrinks by lr w U[i] for each entry that
+    is observed in row i, and V[j] by lr w V[j] for each in column j.
 
-    A is dense. torch.get_num_threads() threads share its rows; their number does not change the
-    result. All else is as for `sgd_factorize_masked`.
+    A is dense; threads share its rows, and their number does not change the result. Sums are not
+    in a fixed order, so processors may differ in the last digits. All else, but for the default
+    of lr, is as for `sgd_factorize_masked`.
     """
     A = check_matrix(A)
     M = check_mask(M, A)
     num_epochs, lr, weight_decay = check_settings(num_epochs, lr, weight_decay, callback, A)
     U, V = initial_factors(A, rank, init, generator)
     Vt = V.T.contiguous()
-    table = (A.numpy(), M.numpy(), U.numpy(), Vt.numpy(), lr)
+    arguments = (A.numpy(), M.numpy(), U.numpy(), Vt.numpy(), lr)  # U and Vt change in place
     decay_u = weight_decay * M.sum(1).to(A.dtype).numpy()
     decay_v = weight_decay * M.sum(0).to(A.dtype).numpy()
-    gradients = np.empty((BLOCKS, *Vt.shape), decay_u.dtype)  # of Vt, from each block of rows
+    steps_v = np.empty((BLOCKS, *Vt.shape), decay_u.dtype)  # one from each block of rows
     edges = np.linspace(0, len(A), BLOCKS + 1).astype(np.int64)
 
     def run_block(b):
-        gd_rows(*table, decay_u, edges[b], edges[b + 1], gradients[b])
+        gd_rows(*arguments, decay_u, edges[b], edges[b + 1], steps_v[b])
 
     def run_small(epochs):
-        return gd_epochs(*table, decay_u, decay_v, gradients[0], epochs)
+        return gd_epochs(*arguments, decay_u, decay_v, steps_v[0], epochs)
 
-    def run_in_blocks(_):
-        list(threads.map(run_block, range(BLOCKS)))
-        Vt.numpy()[:] += lr * (gradients.sum(0) - decay_v * Vt.numpy())
+    def run_in_blocks(_):  # one epoch
+        list(threads.map(run_block, range(BLOCKS)))  # waits for all
+        Vt.numpy()[:] += lr * (steps_v.sum(0) - decay_v * Vt.numpy())
         return int(bool(U.isfinite().all() and Vt.isfinite().all()))
 
     if A.numel() < SMALL:
@@ -278,10 +283,10 @@ def gd_factorize_masked(
 
 
 def descend(run, epochs_per_call, U, V, num_epochs, lr, callback):
-    """Call run(epochs) until all epochs are done; it says how many ended with finite factors."""
+    """Call run(epochs), which returns how many ended with finite factors, until all are done."""
     done = 0
     while done < num_epochs:
-        epochs = 1 if callback else min(max(1, epochs_per_call), num_epochs - done)
+        epochs = 1 if callback else min(epochs_per_call, num_epochs - done)
         completed = run(epochs)
         if completed < epochs:
             epoch = done + completed + 1
@@ -299,11 +304,11 @@ def truncated_svd(A, rank):
     """The singular value decomposition of A, cut to this rank (section 2.1).
 
     Returns U (m, rank), S (rank,), descending, and Vh (rank, n). No matrix of this rank comes
-    closer to A in the Frobenius norm than U @ diag(S) @ Vh (Eckart & Young 1936). Raises as the
-    others do; FloatingPointError where a singular value is beyond the range of A's dtype.
+    closer to A in the Frobenius norm than U @ diag(S) @ Vh (Eckart & Young 1936). Raises TypeError
+    or ValueError for a bad argument, FloatingPointError where A's dtype does not hold the result.
     """
     A = check_matrix(A)
-    check_mask(None, A)
+    check_mask(None, A)  # all entries are finite
     if check_integer("rank", rank, at_least=1) > min(A.shape):
         raise ValueError(f"rank is {rank}; A of {tuple(A.shape)} has rank {min(A.shape)} at most")
     U, S, Vh = torch.linalg.svd(A, full_matrices=False)
