@@ -12,7 +12,6 @@ import pandas as pd
 import papermill
 import pytest
 import torch
-from conftest import MOVIELENS, with_movielens
 
 import mf_core
 from mf_claims import MIME, ledger
@@ -264,17 +263,3 @@ def test_the_test_part_has_no_say_in_what_is_chosen_or_predicted(a_few, names):
     *_, before = errors_of(names).values()
     *_, after = errors_of(again).values()
     assert after > before + 0.1
-
-
-@with_movielens
-def test_on_movielens_each_rung_is_better_and_the_last_reaches_its_target():
-    """The mean of three splits, from fewer ranks, decays and starts than the notebook's."""
-    ratings = load_ratings("movielens", MOVIELENS)
-    quick = {"ranks": [40, 150], "decays": [0.05, 0.1], "num_epochs": 20, "lr": 5e-4}
-    runs = [held_out(ratings, seed, **quick, starts=3) for seed in range(3)]
-    errors = pd.DataFrame([errors_of(names) for names in runs]).mean()
-    mean, _, damped, _, one, averaged = errors
-    assert mean > damped + 0.1
-    assert damped > one + 0.02
-    assert one > averaged + 0.0005
-    assert averaged <= 0.838
