@@ -6,12 +6,12 @@ python tools/refresh.py [NOTEBOOK ...]    all notebooks if none is named; the pi
 What would differ from run to run is dropped or put into one form: a second run changes nothing.
 """
 
+import asyncio
 import base64
 import os
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
@@ -65,25 +65,40 @@ def write_lock():
     print("refreshed requirements.txt", flush=True)
 
 
-def refresh(path):
+async def refresh(path, turn):
     """Execute the notebook, normalise it, and replace the file; left as it was if a cell fails."""
     import nbformat  # here, with what takes seconds, so that Ctrl-C then is caught as well
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
 
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(NOTEBOOKS)}}
     client = NotebookClient(notebook, resources=resources, timeout=600, kernel_name="python3")
     client.coalesce_streams = True  # what is printed arrives in one piece or in several
     client.extra_arguments = ["--log-level=CRITICAL"]  # a kernel that is ended complains
-    try:
-        client.execute()
-    except CellExecutionError as error:
-        failure = f"a cell fails: {error.ename}: {error.evalue}"
-        raise RuntimeError(f"{path.name} is left as it was; {failure}") from None
+    async with turn:
+        try:
+            await client.async_execute()
+        except CellExecutionError as error:
+            failure = f"a cell fails: {error.ename}: {error.evalue}"
+            raise RuntimeError(f"{path.name} is left as it was; {failure}") from None
+        except DeadKernelError:
+            if asyncio.current_task().cancelling():  # nbclient takes Ctrl-C for this
+                raise asyncio.CancelledError from None
+            raise
     normalise(notebook)
     write(path, nbformat.writes(notebook).encode() + b"\n")
     print("refreshed", path.name, flush=True)
+
+
+async def refresh_all(paths):
+    turn = asyncio.Semaphore(2)
+    # nbclient would catch Ctrl-C, end one kernel and go on to a long traceback; asyncio ends all.
+    asyncio.get_running_loop().add_signal_handler = lambda *_: None
+    tasks = (refresh(path, turn) for path in paths)
+    for failure in await asyncio.gather(*tasks, return_exceptions=True):
+        if failure:
+            raise failure
 
 
 def normalise(notebook):
@@ -112,10 +127,7 @@ def main():
         write_lock()
         return
     paths = [Path(name).resolve() for name in sys.argv[1:]] or sorted(NOTEBOOKS.glob("*.ipynb"))
-    pool = ThreadPoolExecutor(2)
-    runs = [pool.submit(refresh, path) for path in paths]
-    for run in runs:
-        run.result()
+    asyncio.run(refresh_all(paths))
     write(ROOT / "report" / "completions.png", first_picture(NOTEBOOKS / PICTURE))
 
 
@@ -123,7 +135,6 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        print("interrupted: notebooks that were not finished are as they were", file=sys.stderr)
-        os._exit(1)  # without waiting for the threads; a kernel ends when this process is gone
+        sys.exit("interrupted: notebooks that were not finished are as they were")
     except RuntimeError as error:
         sys.exit(str(error))
