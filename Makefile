@@ -6,7 +6,7 @@ READY := .venv/ready-$(VERSION)
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 BUILD := build
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 # One thread in each of the two processes: more would wait for one another.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 SPHINX := $(BIN)/python -m sphinx -c report -n -W --keep-going -q -d $(BUILD)/doctrees
@@ -15,11 +15,11 @@ CHROMIUM := $(firstword $(foreach name,$(BROWSERS),$(shell command -v $(name) 2>
 PRINT := $(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget=15000 --no-pdf-header-footer \
 	--generate-pdf-document-outline
 
-.PHONY: report pages links test fuzz mutants lint lab assignment mark data bench refresh clean
+.PHONY: report pages links test fuzz lint lab assignment mark data bench refresh clean
 .DELETE_ON_ERROR:
 
 report: $(READY)  ## execute and check the notebooks, render the report, print the table of claims
-	$(PYTEST) $(NBVAL) --junitxml=$(BUILD)/times.xml notebooks
+	$(PYTEST) $(NBVAL) notebooks
 	@$(BIN)/python -m mf_claims
 	@$(MAKE) --no-print-directory real pages
 
@@ -66,9 +66,6 @@ fuzz: $(READY)  ## the properties on FUZZ times as many random examples: make fu
 	FUZZ=$(FUZZ) $(PYTEST) -m hypothesis --timeout=0 --hypothesis-show-statistics tests >$(BUILD)/fuzz.txt; \
 		status=$$?; grep -E "^tests/.*:$$|[0-9] passing|failed|passed" $(BUILD)/fuzz.txt; exit $$status
 
-mutants: $(READY)  ## change the modules in small ways, one at a time: which changes does no test see?
-	$(BIN)/python tools/mutants.py
-
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -87,12 +84,14 @@ data: $(READY)  ## download the course's ratings and MovieLens's ml-latest-small
 	$(BIN)/python -m mf_data
 
 # Two peers that only the bench needs; one that does not install here is named as missing.
-bench: $(READY)  ## speed and memory as ratios: report/bench.txt
+bench: $(READY)  ## speed as ratios: report/bench.txt
 	-$(PIP) libmf==0.9.2
 	-$(PIP) scikit-surprise==1.1.5
 	$(BIN)/python tools/bench.py
 
-refresh: $(READY)  ## execute the notebooks in place, and write anew what is made from them
+refresh: $(READY)  ## execute the notebooks in place, and write anew what is made
+	$(BIN)/python tools/refresh.py lock
+	@$(MAKE) --no-print-directory $(READY)  # which installs a new lock
 	$(BIN)/ruff check --fix -q notebooks; $(BIN)/ruff format -q notebooks
 	$(BIN)/python tools/refresh.py
 
@@ -100,12 +99,14 @@ clean:
 	rm -rf build .venv *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Torch first, from PyTorch's index of CPU builds: elsewhere its Linux wheels bring several GB of CUDA.
+# Torch first, from PyTorch's index of CPU builds: elsewhere its Linux wheels bring several GB of CUDA. uv keeps it, and installs
+# the rest in a third of pip's time. It does not read pip's configuration, so where that is needed pip takes over.
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, and $(PYTHON) is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv --clear .venv
 	$(PIP) --no-deps --retries 1 --index-url $(CPU_INDEX) $$(grep ^torch== requirements.txt) 2>.venv/cpu-index.log || \
 		echo "$(CPU_INDEX) cannot be reached: torch comes from the default index"
-	$(PIP) -r requirements.txt
+	{ $(PIP) $$(grep ^uv== requirements.txt) && $(BIN)/uv pip install --quiet -p .venv -r requirements.txt; } || \
+		{ echo "uv cannot install: pip does, which takes longer"; $(PIP) -r requirements.txt; }
 	$(BIN)/python -c "import matplotlib.font_manager"  # which collects the fonts, with a message if it takes long
 	@touch $@

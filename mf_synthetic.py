@@ -37,6 +37,9 @@ def synthetic_ratings(seed: int, users: int) -> dict:
     levels, users have tastes by genre; noise is added, the sum is rounded and cut to 1 ... 5.
     Popular movies are rated more often.
     """
+    for name, value, least in (("seed", seed, 0), ("users", users, USER_5 + 1)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} is {value!r:.60}; it needs an integer from {least} on")
     rng = np.random.default_rng(seed)
     genre = rng.permutation(np.arange(MOVIES) % len(GENRES))
     genre[BEAUTIFUL_MIND] = GENRES.index("drama")

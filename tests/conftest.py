@@ -1,4 +1,4 @@
-"""What the tests share: data that not everybody has, Chromium without a network, the budget of random examples."""
+"""What the tests share: data that not everybody has, random examples, Chromium."""
 
 import os
 import shutil
@@ -6,18 +6,22 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import settings
 
+ROOT = Path(__file__).resolve().parents[1]
 MOVIELENS = Path(os.environ.get("MOVIELENS") or "no ml-latest-small")
-REPORT = Path(os.environ.get("COURSEWORK_REPORT") or "no report")
+HANDIN = Path(os.environ.get("COURSEWORK_HANDIN") or "no hand-in")
+FUZZ = int(os.environ.get("FUZZ") or 1)  # times as many random examples: `make fuzz`
+BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
+
 with_movielens = pytest.mark.skipif(
     not MOVIELENS.exists(), reason="MOVIELENS does not name a folder or zip of ml-latest-small"
 )
-with_report = pytest.mark.skipif(
-    not REPORT.is_file(), reason="COURSEWORK_REPORT does not name the text of the report"
+with_handin = pytest.mark.skipif(
+    not HANDIN.is_file(), reason="COURSEWORK_HANDIN does not name the text of the hand-in"
 )
-
-FUZZ = int(os.environ.get("FUZZ") or 1)  # times as many random examples: `make fuzz`
+in_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
 
 
 def examples(count):
@@ -32,21 +36,13 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
-# For tools/mutants.py: a failure need not be made small.
-settings.register_profile(
-    "repeatable", derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
-)
-BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
-CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
-in_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
-
-
 @pytest.fixture(scope="module")
 def browser():
+    if not CHROMIUM:
+        pytest.skip("no Chromium on this machine")
     from playwright.sync_api import sync_playwright
 
-    arguments = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"]
+    options = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
+        with playwright.chromium.launch(executable_path=CHROMIUM, args=options) as browser:
+            yield browser

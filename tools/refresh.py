@@ -1,15 +1,17 @@
-"""Execute notebooks in place, and write anew what is made from them and from environment.yml: `make refresh`.
+"""Write anew what is made: the stored outputs, the lock of packages, the report's first picture.
 
-python tools/refresh.py [NOTEBOOK ...]    all notebooks if none is named
+python tools/refresh.py lock              requirements.txt, if environment.yml has changed
+python tools/refresh.py [NOTEBOOK ...]    all notebooks if none is named; the picture
 
-What would differ from run to run is dropped or put into one form, so that a second run changes nothing.
-Also written: requirements.txt, and the report's first picture.
+What would differ from run to run is dropped or put into one form: a second run changes nothing.
 """
 
-import asyncio
 import base64
 import os
+import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
@@ -17,46 +19,19 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 PICTURE = "3.1-masked-factorisation.ipynb"  # its first figure is the report's first picture
-AT_ONCE = 2  # notebooks
-
-
-async def refresh(path, turn):
-    """Execute the notebook, normalise it, and replace the file; left as it was if a cell fails."""
-    import nbformat  # here, with what takes seconds, so that Ctrl-C then is caught as well
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, DeadKernelError
-
-    async with turn:
-        notebook = nbformat.read(path, as_version=4)
-        options = {"resources": {"metadata": {"path": str(NOTEBOOKS)}}}
-        options["extra_arguments"] = ["--log-level=CRITICAL"]  # a kernel that is ended complains
-        client = NotebookClient(notebook, timeout=600, kernel_name="python3", **options)
-        try:
-            await client.async_execute()
-        except CellExecutionError as error:
-            left = f"{path.name} is left as it was; a cell fails"
-            raise RuntimeError(f"{left}: {error.ename}: {error.evalue}") from None
-        except DeadKernelError:
-            if asyncio.current_task().cancelling():  # nbclient takes Ctrl-C for this
-                raise asyncio.CancelledError from None
-            raise
-        normalise(notebook)
-        write(path, nbformat.writes(notebook).encode() + b"\n")
-        print("refreshed", path.name, flush=True)
-
-
-async def refresh_all(paths):
-    turn = asyncio.Semaphore(AT_ONCE)
-    # nbclient would catch Ctrl-C, end one kernel and go on to a long traceback; asyncio ends all.
-    asyncio.get_running_loop().add_signal_handler = lambda *_: None
-    tasks = (refresh(path, turn) for path in paths)
-    failed = [error for error in await asyncio.gather(*tasks, return_exceptions=True) if error]
-    if failed:
-        raise failed[0]
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+LOCK = ROOT / "requirements.txt"
+ASKED_FOR = "# Written from environment.yml by `make refresh`: change that file, not this one."
+NEEDED = "# What these need, on every platform:"
+# Torch's Linux wheels on the default index ask for these; its CPU build does not.
+FOR_GPUS = (
+    "cuda-bindings cuda-toolkit nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 "
+    "nvidia-nvshmem-cu13 triton"
+).split()
 
 
 def write(path, content):
-    """Replace the file at once, so that it is never half-written; leave it if it is the same."""
+    """Replace the file in one step, never half-written; leave it if it is the same."""
     if path.exists() and path.read_bytes() == content:
         return
     half = path.with_name(path.name + ".half")
@@ -64,63 +39,91 @@ def write(path, content):
     os.replace(half, path)
 
 
+def write_lock():
+    """Lock environment.yml's packages and all that they need, if the lock is not of this list."""
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pip_list = next(entry["pip"] for entry in listed if isinstance(entry, dict))
+    pins = [line for line in pip_list if not line.startswith("-")]
+    head = [ASKED_FOR, *pins, NEEDED]
+    before = LOCK.read_text().splitlines() if LOCK.exists() else []
+    if before[: len(head)] == head:
+        return  # no network is needed
+    with tempfile.TemporaryDirectory() as folder:
+        excludes = Path(folder, "excludes.txt")
+        excludes.write_text("\n".join(FOR_GPUS))
+        compiled = Path(folder, "requirements.txt")
+        compiled.write_text("\n".join(line for line in before if "==" in line))  # versions to keep
+        command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--quiet"]
+        command += ["--universal", "--python-version=3.11", "--no-header", "--no-annotate"]
+        command += [f"--excludes={excludes}", f"--output-file={compiled}"]
+        run = subprocess.run(command, input="\n".join(pins), text=True)
+        if run.returncode:
+            raise RuntimeError("requirements.txt is left as it was: uv could not lock the packages")
+        locked = compiled.read_text().splitlines()
+    needed = [line for line in locked if line not in pins]
+    write(LOCK, "".join(f"{line}\n" for line in [*head, *needed, "-e ."]).encode())
+    print("refreshed requirements.txt", flush=True)
+
+
+def refresh(path):
+    """Execute the notebook, normalise it, and replace the file; left as it was if a cell fails."""
+    import nbformat  # here, with what takes seconds, so that Ctrl-C then is caught as well
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(NOTEBOOKS)}}
+    client = NotebookClient(notebook, resources=resources, timeout=600, kernel_name="python3")
+    client.coalesce_streams = True  # what is printed arrives in one piece or in several
+    client.extra_arguments = ["--log-level=CRITICAL"]  # a kernel that is ended complains
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        failure = f"a cell fails: {error.ename}: {error.evalue}"
+        raise RuntimeError(f"{path.name} is left as it was; {failure}") from None
+    normalise(notebook)
+    write(path, nbformat.writes(notebook).encode() + b"\n")
+    print("refreshed", path.name, flush=True)
+
+
 def normalise(notebook):
-    """Drop what changes from run to run: times, and the widgets, which are dead without a kernel anyway."""
-    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    notebook.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    """Drop what changes from run to run: times, and widgets, dead without a kernel."""
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for number, cell in enumerate(notebook.cells, 1):
         cell.id = f"cell-{number:02d}"
         cell.metadata.pop("execution", None)
-        if cell.cell_type == "code":
-            if "nbval-ignore-output" in cell.metadata.get("tags", []):
-                cell.outputs = []
-            join_streams(cell)
+        if "nbval-ignore-output" in cell.metadata.get("tags", []):
+            cell.outputs = []
 
 
-def join_streams(cell):
-    """What is printed arrives in one piece or in several, as it happens; store it in one."""
-    joined = []
-    for output in cell.outputs:
-        stream = output.output_type == "stream"
-        if stream and joined and joined[-1].get("name") == output.name:
-            joined[-1].text += output.text
-        else:
-            joined.append(output)
-    cell.outputs = joined
-
-
-def pictures(path):
-    """The notebook's figures, as PNG, in order."""
+def first_picture(path):
+    """The notebook's first figure, as PNG."""
     import nbformat
 
     for cell in nbformat.read(path, as_version=4).cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
-                yield base64.b64decode(output["data"]["image/png"])
-
-
-def requirements(environment):
-    """The pip list of environment.yml without its index, as a requirements file."""
-    listed = yaml.safe_load(environment)["dependencies"]
-    pip = next(entry["pip"] for entry in listed if isinstance(entry, dict))
-    lines = [
-        "# Written from environment.yml by `make refresh`: change that file, not this one.",
-        *pip,
-    ]
-    return "".join(f"{line}\n" for line in lines if "index-url" not in line)
+                return base64.b64decode(output["data"]["image/png"])
+    raise RuntimeError(f"{path.name} shows no picture for the report's first page")
 
 
 def main():
-    write(ROOT / "requirements.txt", requirements((ROOT / "environment.yml").read_text()).encode())
+    if sys.argv[1:] == ["lock"]:
+        write_lock()
+        return
     paths = [Path(name).resolve() for name in sys.argv[1:]] or sorted(NOTEBOOKS.glob("*.ipynb"))
-    asyncio.run(refresh_all(paths))
-    write(ROOT / "report" / "completions.png", next(pictures(NOTEBOOKS / PICTURE)))
+    pool = ThreadPoolExecutor(2)
+    runs = [pool.submit(refresh, path) for path in paths]
+    for run in runs:
+        run.result()
+    write(ROOT / "report" / "completions.png", first_picture(NOTEBOOKS / PICTURE))
 
 
 if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("interrupted: notebooks that were not finished are as they were")
+        print("interrupted: notebooks that were not finished are as they were", file=sys.stderr)
+        os._exit(1)  # without waiting for the threads; a kernel ends when this process is gone
     except RuntimeError as error:
         sys.exit(str(error))

@@ -1,0 +1,389 @@
+// The live figures: what notebooks/figures.py wrote as a drawing, with controls and data, moves here.
+"use strict";
+
+(() => {
+  const { sgd, loss } = window.mf;
+
+  // ------------------------------------------------------------------ the kinds of figures
+  // A kind takes what the figure offers (see `live`) and the figure's data. It gives back a function that
+  // draws for the controls' settings and returns the status: one sentence on what is drawn.
+  const kinds = { frames, learning, seeds, photo, completion };
+
+  // Captions, and points that Python computed, frame by frame.
+  function frames({ move }, data) {
+    return ({ frame }) => {
+      for (const [line, points] of Object.entries(data.frames)) {
+        move(line, points[frame]);
+      }
+      return data.captions[frame];
+    };
+  }
+
+  // The loss by epoch, and the rows of the factors in the plane.
+  function learning({ move, form }, { A, floors }) {
+    const last = Number(form.elements.epochs.max);
+    return ({ lr, rank, epochs, seed }) => {
+      const floor = floors[rank - 1];
+      const curve = [];
+      const record = (epoch, U, V) => curve.push([epoch, loss(A, U, V)]);
+      const inPlane = ([x, y = 0]) => [x, y]; // at rank 1 on the axis
+      move("floor", [[1, floor], [last, floor]]);
+      move("U", []);
+      move("V", []);
+      try {
+        const run = sgd({ A, rank, num_epochs: epochs, lr, seed, callback: record });
+        move("U", run.U.map(inPlane));
+        move("V", run.V.map(inPlane));
+        return `Loss ${run.loss.toFixed(4)} after ${inWords(epochs)}; ` +
+          `the floor at rank ${rank} is ${floor.toFixed(4)}.`;
+      } finally {
+        move("curve", curve); // of a run that diverged too
+      }
+    };
+  }
+
+  // One run's product and error; at the press of a button, how the losses of a thousand seeds are spread.
+  function seeds({ move, fill, form, settings }, { A, floor, reported }) {
+    const all = 1000;
+    const counted = form.querySelector(".counted");
+    const printed = loss => loss.toFixed(4);
+    let newest;
+
+    // The animation frames between slices of the work leave the page free to answer.
+    function runAll() {
+      const { epochs } = settings();
+      const losses = [];
+      newest = losses;
+      function slice() {
+        if (newest !== losses) return; // the button was pressed again
+        const end = performance.now() + 10;
+        while (losses.length < all && performance.now() < end) {
+          losses.push(sgd({ A, rank: 2, num_epochs: epochs, seed: losses.length }).loss);
+        }
+        showSpread(losses, epochs);
+        if (losses.length < all) requestAnimationFrame(slice);
+      }
+      slice();
+    }
+
+    function showSpread(losses, epochs) {
+      const ascending = Float32Array.from(losses).sort();
+      move("share", Array.from(ascending, (x, k) => [x - floor, (k + 1) / losses.length]));
+      const hits = losses.filter(x => printed(x) === printed(reported)).length;
+      const percent = (100 * hits / losses.length).toFixed(1);
+      counted.ariaLive = losses.length < all ? "off" : "polite"; // only the last count is read out
+      counted.textContent = `${losses.length.toLocaleString("en")} seeds, ${inWords(epochs)} each: ` +
+        `${hits} print ${reported}, which is ${percent}%.`;
+    }
+
+    form.querySelector(".run").onclick = runAll;
+    return ({ seed, epochs }) => {
+      const run = sgd({ A, rank: 2, num_epochs: epochs, seed });
+      const P = product(run);
+      const error = A.map((row, i) => row.map((x, j) => x - P[i][j]));
+      fill("product", P, 4);
+      fill("error", error, 1);
+      move("own", [[run.loss - floor, 0], [run.loss - floor, 1]]);
+      return `Seed ${seed} after ${inWords(epochs)}: loss ${run.loss.toFixed(4)}; ` +
+        `the floor is ${floor.toFixed(4)}.`;
+    };
+  }
+
+  // A photograph from the first columns of its factors, which come as whole numbers of 16 bits and a scale.
+  function photo({ figure, move }, { shape: [m, n], S, U, V }) {
+    const u = wholeNumbers(U);
+    const v = wholeNumbers(V);
+    const still = figure.querySelector(".photo");
+    const canvas = document.createElement("canvas");
+    canvas.width = n;
+    canvas.height = m;
+    canvas.style = still.getAttribute("style");
+    still.replaceWith(canvas);
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(n, m); // four numbers a pixel: red, green, blue, opacity
+    const brightness = new Float32Array(m * n);
+    return ({ rank }) => {
+      brightness.fill(0);
+      for (let k = 0; k < rank; k++) {
+        for (let i = 0; i < m; i++) {
+          const x = S[k].scale * u[k * m + i];
+          for (let j = 0; j < n; j++) {
+            brightness[i * n + j] += x * v[k * n + j];
+          }
+        }
+      }
+      brightness.forEach((x, pixel) => {
+        image.data.fill(255 * x, 4 * pixel, 4 * pixel + 3);
+        image.data[4 * pixel + 3] = 255;
+      });
+      context.putImageData(image, 0, 0);
+      const missed = S.slice(rank).reduce((sum, { value }) => sum + value ** 2, 0);
+      const share = Math.round(100 * rank * (m + n + 1) / (m * n));
+      move("rank", [[rank, missed]]);
+      return `Rank ${rank}: loss ${missed.toFixed(2)}, ${share}% of the numbers.`;
+    };
+  }
+
+  // A matrix with hidden entries; where these are the exercise's, x = [1, 0] and y = [2, 1], also the way
+  // of x and y to the curve of exact completions.
+  function completion({ move, fill, drawing }, { A, M }) {
+    return settings => {
+      const given = A.map((row, i) => row.map((x, j) => settings[`a${i}${j}`] ?? x));
+      const observed = M.map((row, i) => row.map((x, j) => settings[`m${i}${j}`] ?? x));
+      const isExercise = String(observed) === String(M);
+      drawing.style.opacity = isExercise ? 1 : 0.2;
+      fill("completed", []);
+      move("way", []);
+      move("end", []);
+      if (!given.flat().every(Number.isFinite)) throw new Error("one of the nine fields holds no number");
+      if (!observed.flat().some(Boolean)) throw new Error("all entries are hidden, and nothing is left to fit");
+
+      const { seed, epochs, lr } = settings;
+      const way = [];
+      const record = (epoch, U, V) => way.push([dot(U[1], V[0]), dot(U[2], V[1])]);
+      const run = sgd({ A: given, M: observed, rank: 2, num_epochs: epochs, lr, seed, callback: record });
+      const P = product(run);
+      const [x, y] = [P[1][0], P[2][1]];
+      fill("completed", P);
+      move("curve", exactCompletions(given));
+      move("way", way);
+      move("end", [[x, y]]);
+      move("true", [[given[1][0], given[2][1]]]);
+
+      const hidden = observed.map(row => row.map(seen => !seen));
+      const hiddenLoss = loss(given, run.U, run.V, hidden);
+      const pair = isExercise ? `x = ${x.toFixed(4)}, y = ${y.toFixed(4)}; ` : "";
+      return `Seed ${seed} after ${inWords(epochs)}: ${pair}squared error ${run.loss.toFixed(4)} ` +
+        `on the observed entries, ${hiddenLoss.toFixed(4)} on the hidden ones.`;
+    };
+  }
+
+  // The points (x, y) at which [[a, b, c], [x, d, e], [f, y, g]] has the determinant 0, for x from -0.4 to
+  // 3.6; NaN between the two branches, where y runs to infinity.
+  function exactCompletions([[a, b, c], [, d, e], [f, , g]]) {
+    const steps = 480;
+    const step = 4 / steps;
+    const denominator = x => c * x - a * e;
+    return Array.from({ length: steps + 1 }, (_, k) => {
+      const x = step * k - 0.4;
+      const sameBranch = denominator(x) * denominator(x - step) > 0;
+      const y = (b * g * x - a * d * g - b * e * f + c * d * f) / denominator(x);
+      return [x, sameBranch ? y : NaN];
+    });
+  }
+
+  function dot(u, v) {
+    return u.reduce((sum, x, k) => sum + x * v[k], 0);
+  }
+
+  function product({ U, V }) {
+    return U.map(u => V.map(v => dot(u, v)));
+  }
+
+  function inWords(epochs) {
+    return `${epochs.toLocaleString("en")} epoch${epochs === 1 ? "" : "s"}`;
+  }
+
+  function wholeNumbers(base64) {
+    const bytes = Uint8Array.from(atob(base64), character => character.charCodeAt(0));
+    return new Int16Array(bytes.buffer);
+  }
+
+  // ------------------------------------------------------------------ a figure comes to life
+  // The first <script> in the figure holds its data: `alt`, which describes it; `layers`, where the lines
+  // lie that move; `play`, the slider that Play moves, with `seconds` and `ease`; and what its kind needs.
+  function live(figure) {
+    const data = JSON.parse(figure.querySelector("script").textContent);
+    const drawing = figure.querySelector(".drawing");
+    const form = figure.querySelector("form");
+    const status = figure.querySelector(".status");
+    const controls = [...form.elements].filter(control => control.name);
+    const sliders = controls.filter(control => control.type === "range");
+    const settings = () => Object.fromEntries(controls.map(control => [control.name, valueOf(control)]));
+
+    // Moves a line of the drawing to these points.
+    function move(line, points) {
+      const path = drawing.querySelector(`[data-name="${line}"]`);
+      path.setAttribute("d", pathThrough(points, data.layers[line]));
+    }
+
+    // Writes a matrix into the cells of this name; blue above 0 and orange below, fully so from the limit on.
+    function fill(name, X, limit = Infinity) {
+      const numbers = X.flat();
+      figure.querySelectorAll(`.${name}`).forEach((cell, k) => {
+        const x = numbers[k];
+        const opacity = Math.min(Math.abs(x) / limit, 1) / 2;
+        cell.textContent = x?.toFixed(4) ?? "–";
+        cell.style.background = x < 0 ? `rgb(213 94 0 / ${opacity})` : `rgb(0 114 178 / ${opacity})`;
+      });
+    }
+
+    const draw = kinds[figure.dataset.kind]({ figure, drawing, form, settings, move, fill }, data);
+
+    function show() {
+      try {
+        status.textContent = draw(settings());
+      } catch (error) {
+        status.textContent = `Stopped: ${error.message}.`;
+      }
+      drawing.ariaLabel = `${data.alt} ${status.textContent}`;
+      for (const slider of sliders) {
+        const number = valueOf(slider).toLocaleString("en", { maximumSignificantDigits: 6 });
+        slider.nextElementSibling.textContent = number;
+        slider.ariaValueText = figure.dataset.kind === "frames" ? status.textContent : number;
+      }
+    }
+
+    const save = keepInAddress(figure, controls, show);
+    const player = makePlayer(form.querySelector(".play"), form.elements[data.play], data, {
+      step: show,
+      end: save,
+      announce: aloud => { status.ariaLive = aloud ? "polite" : "off"; },
+    });
+    form.oninput = () => {
+      player.stop();
+      show();
+    };
+    form.onchange = save;
+    form.onsubmit = () => false;
+    form.onreset = () => setTimeout(() => { // when the controls are back at their first values
+      player.stop();
+      show();
+      save();
+    });
+    for (const element of form.elements) {
+      element.dataset.lmSuppressShortcuts = "true"; // the keys are for the control, not JupyterLab's
+    }
+    show();
+    form.hidden = false;
+  }
+
+  // A slider with data-log holds the power of ten.
+  function valueOf(control) {
+    if (control.type === "checkbox") return Number(control.checked);
+    if (control.dataset.log) return Number((10 ** control.value).toPrecision(2));
+    return control.valueAsNumber;
+  }
+
+  // An SVG path through points in the units of the layer's axes, as _layer of figures.py draws it: of a line,
+  // points are left out that are nearer to the last one than can be seen; a dot is a very short line.
+  function pathThrough(points, { box: [left, top, width, height], across, up, dots }) {
+    const clip = x => Math.min(Math.max(x, -1e4), 1e4).toFixed(1);
+    let path = "";
+    let pen = "M";
+    let last = [NaN, NaN];
+    for (const point of points) {
+      const x = left + width * along(across, point[0]);
+      const y = top + height - height * along(up, point[1]);
+      if (!dots && Math.hypot(x - last[0], y - last[1]) < 0.3) continue;
+      last = [x, y];
+      if (Number.isNaN(x + y)) {
+        pen = "M"; // a gap
+        continue;
+      }
+      path += `${pen}${clip(x)} ${clip(y)}`;
+      if (dots) path += "h.01";
+      else pen = "L";
+    }
+    return path;
+  }
+
+  // How far along an axis a number lies, from 0 to 1; the ends of a logarithmic one are powers of ten.
+  function along([low, high, isLog], x) {
+    const place = isLog ? Math.log10(Math.max(x, 1e-30)) : x;
+    return (place - low) / (high - low);
+  }
+
+  // Play moves the slider to its end, slowly at first; by a tenth at a press for who prefers no motion.
+  function makePlayer(button, slider, { seconds = 4, ease = 3 }, { step, end, announce }) {
+    const low = Number(slider.min);
+    const range = Number(slider.max) - low;
+    let timer = null;
+
+    function stop() {
+      cancelAnimationFrame(timer);
+      timer = null;
+      button.textContent = "Play";
+      announce(true);
+    }
+
+    function start() {
+      const done = (slider.value - low) / range;
+      const began = performance.now() - 1000 * seconds * done ** (1 / ease);
+      button.textContent = "Pause";
+      announce(false);
+      function next() {
+        const elapsed = Math.min((performance.now() - began) / 1000 / seconds, 1);
+        slider.value = low + range * elapsed ** ease;
+        step();
+        timer = requestAnimationFrame(next);
+        if (slider.value === slider.max) {
+          stop();
+          end();
+        }
+      }
+      next();
+    }
+
+    button.onclick = () => {
+      if (timer) {
+        stop();
+        return;
+      }
+      const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      const fromStart = [slider.max, slider.defaultValue].includes(slider.value);
+      if (fromStart) slider.value = low;
+      if (!isStill) {
+        start();
+        return;
+      }
+      if (!fromStart) slider.value = Math.ceil(slider.valueAsNumber + range / 10);
+      step();
+      end();
+    };
+    return { stop };
+  }
+
+  // In the report the address keeps the settings that differ from the first ones, so that a link leads to
+  // them: #seed=7, and of a page's second figure #2.seed=7. Returns the function that writes them.
+  function keepInAddress(figure, controls, show) {
+    if (!figure.closest(".bd-article")) return () => {}; // JupyterLab's address, say, is its own
+    const place = [...document.querySelectorAll("figure.live")].indexOf(figure) + 1;
+    const keyOf = control => place > 1 ? `${place}.${control.name}` : control.name;
+    const fromAddress = () => new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+    const first = new Map(controls.map(control => [control, valueOf(control)]));
+
+    // Whether the address said anything about this figure.
+    function read() {
+      const address = fromAddress();
+      const named = controls.filter(control => address.has(keyOf(control)));
+      for (const control of named) {
+        const text = address.get(keyOf(control));
+        if (control.type === "checkbox") control.checked = text === "1";
+        else control.value = control.dataset.log ? Math.log10(text) : text;
+      }
+      return named.length > 0;
+    }
+
+    function write() {
+      const address = fromAddress();
+      for (const control of controls) {
+        if (valueOf(control) === first.get(control)) address.delete(keyOf(control));
+        else address.set(keyOf(control), valueOf(control));
+      }
+      const hash = String(address);
+      history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+    }
+
+    if (read()) addEventListener("load", () => figure.scrollIntoView());
+    addEventListener("hashchange", () => {
+      if (read()) show();
+    });
+    return write;
+  }
+
+  // Each figure of the page once: one that moves already has shown its controls. A figure that JupyterLab
+  // has stripped, in a notebook that it does not trust, has none.
+  window.mf.live = live;
+  document.querySelectorAll("figure.live:has(> form[hidden])").forEach(live);
+})();

@@ -1,0 +1,143 @@
+"""What a caller passes to mf_core and mf_train: checked, and turned into what the loops take.
+
+Each check raises a TypeError or ValueError that names the argument, what it got and what it needs.
+"""
+
+import math
+import numbers
+
+import numpy as np
+import torch
+
+
+def check_tensor(name, X, sparse=False):
+    """X, detached: a dense tensor of real numbers on the CPU, or a COO one if sparse is true."""
+    if not isinstance(X, torch.Tensor):
+        remedy = f"torch.as_tensor({name}) makes one"
+        raise TypeError(f"{name} is a {type(X).__name__}; it needs to be a torch tensor: {remedy}")
+    layouts = [torch.strided, torch.sparse_coo] if sparse else [torch.strided]
+    real = not (X.is_complex() or X.is_quantized or X.is_nested)
+    if not real or X.layout not in layouts or X.device.type != "cpu":
+        needs = f"real numbers, dense{' or sparse COO' if sparse else ''}, on the CPU"
+        kind = f"{X.dtype}, {X.layout}, {X.device}{', nested' if X.is_nested else ''}"
+        raise ValueError(f"{name} is {kind}; it needs {needs}: pass {name}.to_dense().cpu()")
+    return X.detach()
+
+
+def check_matrix(A, sparse=False):
+    """A in float32 or float64: dense and contiguous, or COO where a sparse A is allowed."""
+    A = check_tensor("A", A, sparse)
+    if A.ndim != 2:
+        raise ValueError(f"A has shape {tuple(A.shape)}; it needs to be a matrix (m, n)")
+    if not A.is_floating_point():
+        A = A.to(torch.get_default_dtype())
+    if A.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"A has dtype {A.dtype}; it needs float32 or float64: pass A.float()")
+    return A if A.is_sparse else A.contiguous()
+
+
+def check_mask(M, A):
+    """M as booleans, all true for None; the entries of A that it observes exist and are finite."""
+    M = torch.ones(A.shape, dtype=torch.bool) if M is None else check_tensor("M", M)
+    if M.shape != A.shape:
+        raise ValueError(f"M has shape {tuple(M.shape)}; it needs A's shape, {tuple(A.shape)}")
+    if M.dtype != torch.bool and not ((M == 0) | (M == 1)).all():
+        raise ValueError("M has entries other than 0 and 1; it needs 1 for observed, 0 for missing")
+    M = M.bool().contiguous()
+    if not M.any():
+        raise ValueError(f"M observes no entry of A {tuple(A.shape)}; at least one is needed")
+    chunks = zip(A.split(32), M.split(32), strict=True)  # of rows: little memory besides A
+    if not all((a.isfinite() | ~m).all() for a, m in chunks):
+        i, j = (M & ~A.isfinite()).nonzero()[0].tolist()
+        remedy = "set M[i, j] to 0 there, in a function that takes M"
+        raise ValueError(f"A[{i}, {j}] is {A[i, j]:g} and counts as observed: {remedy}")
+    return M
+
+
+def observed_entries(A, M):
+    """Rows, columns and values, by rows: of the entries where M is 1, or that a sparse A stores."""
+    if A.is_sparse:
+        if M is not None:
+            raise ValueError("M is given with a sparse A, whose stored entries count: pass M=None")
+        rows, cols, values = stored_entries(A)
+    else:
+        places = np.flatnonzero(check_mask(M, A).numpy())
+        rows, cols = np.divmod(places, A.shape[1])
+        values = A.numpy().ravel()[places]
+    return rows.astype(np.int32), cols.astype(np.int32), values
+
+
+def stored_entries(A):
+    """The entries of a sparse A, row by row. The loops trust the indices, so all are looked at."""
+    if A.dense_dim() or not A._nnz():
+        raise ValueError("A stores no entry, or has a dense dimension: pass A.to_dense() and M")
+    rows, cols = A._indices().numpy()
+    values = A._values().numpy()
+    if min(rows.min(), cols.min()) < 0 or rows.max() >= A.shape[0] or cols.max() >= A.shape[1]:
+        raise ValueError("A is a malformed sparse tensor: make it with check_invariants=True")
+    if not np.isfinite(values).all():
+        raise ValueError("A stores NaN or infinity: drop those entries")
+    places = rows * A.shape[1] + cols
+    if (np.diff(places) <= 0).any():
+        order = np.argsort(places)
+        rows, cols, values = rows[order], cols[order], values[order]
+        if (np.diff(places[order]) == 0).any():
+            raise ValueError("A stores an entry twice; A.coalesce() would add them up: drop one")
+    return rows, cols, values
+
+
+def check_settings(num_epochs, lr, weight_decay, callback, A):
+    """num_epochs, and lr and weight_decay as scalars of A's dtype: the loops compute in it."""
+    if not (callback is None or callable(callback)):
+        raise TypeError(f"callback is {callback!r:.60}; it needs a function of epoch, U and V")
+    num_epochs = check_integer("num_epochs", num_epochs, at_least=0)
+    lr = check_number("lr", lr, A.dtype, above=0)
+    return num_epochs, lr, check_number("weight_decay", weight_decay, A.dtype)
+
+
+def initial_factors(A, rank, init, generator):
+    """Copies of init, or factors drawn from U(0, 1), U (m, rank) before V (n, rank)."""
+    rank = check_integer("rank", rank, at_least=1)
+    if init is not None:
+        if not (isinstance(init, tuple | list) and len(init) == 2):
+            raise TypeError(f"init is a {type(init).__name__}; it needs to be a pair (U0, V0)")
+        return tuple(X.clone() for X in check_factors(*init, A, rank, ("init[0]", "init[1]")))
+    if not (generator is None or isinstance(generator, torch.Generator)):
+        raise TypeError(f"generator is a {type(generator).__name__}; it needs a torch.Generator")
+    try:
+        return tuple(torch.rand(k, rank, generator=generator, dtype=A.dtype) for k in A.shape)
+    except (RuntimeError, TypeError) as error:  # more than torch can allocate, or count
+        raise ValueError(f"rank is {rank}; such factors do not fit into memory") from error
+
+
+def check_factors(U, V, A, rank=None, names=("U", "V")):
+    """U (m, rank) and V (n, rank) in A's dtype, contiguous; of U's own rank if none is given."""
+    U, V = (check_tensor(name, X).to(A.dtype) for name, X in zip(names, (U, V), strict=True))
+    rank = rank or max((1, *U.shape[1:]))
+    for name, X, size in zip(names, (U, V), A.shape, strict=True):
+        if X.shape != (size, rank):
+            needs = f"with A of {tuple(A.shape)} it needs ({size}, {rank})"
+            raise ValueError(f"{name} has shape {tuple(X.shape)}; {needs}")
+        if not X.isfinite().all():
+            raise ValueError(f"{name} has NaN or infinity in {A.dtype}; it needs finite entries")
+    return U.contiguous(), V.contiguous()
+
+
+def check_integer(name, value, at_least):
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r:.60}; it needs to be an integer")
+    if value < at_least:
+        raise ValueError(f"{name} is {value}; it needs to be at least {at_least}")
+    return int(value)
+
+
+def check_number(name, value, dtype=torch.float64, above=None):
+    """The value as a NumPy scalar of this dtype: finite, and above a bound or else at least 0."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r:.60}; it needs to be a number")
+    number = float(value) if abs(value) < 1e308 else math.inf
+    scalar = torch.tensor(number, dtype=dtype).numpy()[()]  # may become 0 or infinite
+    if not math.isfinite(scalar) or (scalar < 0 if above is None else scalar <= above):
+        bound = "at least 0" if above is None else f"above {above}"
+        raise ValueError(f"{name} is {value!s:.20} ({dtype}); it needs to be finite and {bound}")
+    return scalar

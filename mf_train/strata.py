@@ -1,0 +1,118 @@
+"""SGD in strata: an order of the entries that threads and processes share (Gemulla et al. 2011).
+
+Rows and columns are cut into S runs each, with about as many entries in every run. Of the S x S
+blocks, those on one wrapped diagonal, a stratum, share no row and no column: so they can be done at
+the same time. S decides every bit of the result; the number of threads and processes decides none.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from mf_core import sgd_epochs, stagger, strict
+
+MAX_PASSES = 1000  # of the baseline; real ratings need about 20
+
+
+class Shard:
+    """What one process of a team holds: its own runs of rows, and the runs of columns here now.
+
+    strata : S, at least the number of processes
+    U, V : whole matrices, of which it takes its own runs, and changes them in place
+    rows, cols, values : all entries, row by row, of which it takes those of its own runs
+    """
+
+    def __init__(self, team, strata, U, V, rows, cols, values, epoch=0):
+        self.team = team
+        self.strata = strata
+        self.epoch = epoch  # the last one done
+        self.size = len(values)
+        self.own = team.runs(strata)
+        self.row_edges = cuts(rows, len(U), strata)
+        self.col_edges = cuts(cols, len(V), strata)
+        self.U = {run: U[self.row_edges[run] : self.row_edges[run + 1]] for run in self.own}
+        self.V = {run: V[self.col_edges[run] : self.col_edges[run + 1]] for run in self.own}
+        self.blocks = {}  # indices begin at 0 in each
+        for run in self.own:
+            first_row, end_row = self.row_edges[run : run + 2]
+            p, q = np.searchsorted(rows, [first_row, end_row])
+            col_runs = np.searchsorted(self.col_edges, cols[p:q], side="right") - 1
+            for col_run, first_col in enumerate(self.col_edges[:-1]):
+                k = p + np.flatnonzero(col_runs == col_run)
+                block = stagger(rows[k] - first_row, cols[k] - first_col, values[k])
+                self.blocks[run, col_run] = block
+
+    def descend(self, lr, weight_decay):
+        """An epoch of SGD, stratum by stratum; FloatingPointError if factors do not stay finite.
+
+        In stratum s, run k of rows meets run k + s of columns. Then V moves on in a ring: each run
+        of columns to the run of rows before, which may belong to the process before.
+        """
+        threads = ThreadPoolExecutor(torch.get_num_threads())  # not `with`: Ctrl-C does not wait
+        settings = lr, weight_decay, 1
+        completed = 0
+        for s in range(self.strata):
+            pairs = [(run, (run + s) % self.strata) for run in self.own]
+            jobs = []
+            for run, col_run in pairs:
+                factors = self.U[run], self.V[col_run]
+                block = self.blocks[run, col_run]
+                jobs.append(threads.submit(sgd_epochs, *block, *factors, *settings))
+            if self.team.size > 1:  # one run of columns leaves and one comes, during the other jobs
+                leaving = self.V.pop(pairs[0][1])
+                coming = (pairs[-1][1] + 1) % self.strata
+                size = self.col_edges[coming + 1] - self.col_edges[coming]
+                self.V[coming] = np.empty((size, leaving.shape[1]), leaving.dtype)
+                self.team.pass_on(leaving, self.V[coming], jobs[0])
+            completed += sum(job.result() for job in jobs)
+        self.epoch += 1
+        if self.team.sum(completed) < self.strata**2:
+            advice = f"lr = {lr:g} is too large here; try a smaller one, {lr / 10:.1g} or less"
+            raise FloatingPointError(
+                f"factors stopped being finite in epoch {self.epoch}: {advice}"
+            )
+
+    def factors(self):
+        """U and V of the own runs; after an epoch, V is back where it began."""
+        return [np.concatenate([X[run] for run in self.own]) for X in (self.U, self.V)]
+
+
+def cuts(index, size, strata):
+    """The edges of so many runs of rows (columns), with about as many entries in each."""
+    entries = np.cumsum(np.bincount(index, minlength=size))
+    shares = entries[-1] * np.arange(1, strata) // strata
+    return [0, *(np.searchsorted(entries, shares) + 1).tolist(), size]
+
+
+def least_squares(rows, cols, values, shape, damping):
+    """`fit_baseline` of entries: mu, row (m,) and col (n,) in float64.
+
+    In turn: the best mu and row for this col, then the best mu and col for this row.
+    """
+    index = (rows, cols)
+    counts = [np.bincount(index[k], minlength=shape[k]) for k in (0, 1)]
+    biases = [np.zeros(size) for size in shape]
+    mu = 0.0
+    for _ in range(MAX_PASSES):
+        change = 0.0
+        for this, other in ((0, 1), (1, 0)):
+            sums = np.zeros(shape[this])
+            add_residuals(index[this], index[other], values, mu, biases[other], sums)
+            weight = np.maximum(counts[this] + damping, 1)  # 1: of an empty row without damping
+            step = (sums / weight).sum() / (counts[this] / weight).sum()
+            bias = (sums - step * counts[this]) / weight
+            mu += step
+            change = max(change, np.abs(bias - biases[this]).max())
+            biases[this] = bias
+        if not change > 1e-8 * np.abs(values).max():  # also if it is NaN
+            return mu, *biases
+    reason = f"the baseline has not converged in {MAX_PASSES} passes"
+    raise ValueError(f"damping is {damping:g}; {reason}: these entries need more")
+
+
+@strict
+def add_residuals(this, other, values, mu, biases, sums):
+    """Add to the sum of each row (or column) what mu and the columns' (rows') biases leave."""
+    for p in range(len(values)):
+        sums[this[p]] += values[p] - mu - biases[other[p]]

@@ -1,0 +1,330 @@
+"""The figures of the notebooks: one style, a text that stands for each, what moves."""
+
+import hashlib
+import html
+import io
+import json
+import math
+import os
+import re
+from base64 import b64encode
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import HTML, Markdown, display
+from ipywidgets import Button, HBox, VBox
+from matplotlib.colors import to_hex
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+# One meaning, one colour (Okabe & Ito's colours, told apart by the colour-blind).
+RECOMPUTED, REPORTED, FLOOR = "#0072B2", "#D55E00", "#000000"
+OBSERVED, MISSING, OTHER = "#009E73", "#CC79A7", "#E69F00"
+COLORS = [RECOMPUTED, REPORTED, OBSERVED, MISSING, OTHER, "#56B4E9"]
+
+set_matplotlib_formats("retina")  # twice the resolution, at the same size
+STYLE = {
+    "figure.figsize": (7, 3.6),
+    "figure.dpi": 100,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": plt.cycler(color=COLORS),
+    "grid.color": "#dddddd",
+    "image.cmap": "viridis",
+    "legend.frameon": False,
+}
+plt.rcParams.update(STYLE)
+
+LIVE = Path(__file__).resolve().parents[1] / "live"
+# Set in the kernels of JupyterLab, Notebook and Binder, and in Colab's.
+OPENED_BY_A_READER = ("JPY_SESSION_NAME", "COLAB_RELEASE_TAG")
+
+
+def show(fig, alt):
+    """Show the figure, once, with the text that stands for it where it is not seen."""
+    display(fig, metadata={"image/png": {"alt": alt}})
+    plt.close(fig)
+
+
+# ------------------------------------------------------------------ live figures
+def live(kind, figures, lines, controls, *, alt, status, caption="", tables="", **data):
+    """Show figures that live/figures.js keeps drawing; no Python stands behind them.
+
+    kind: the function there that draws them, from the data: `play`, the slider that
+    Play moves, and what else the kind needs. figures: Matplotlib's, or a `picture`.
+    lines: those that move, by name. controls: HTML, from `slider` and others; so is
+    tables, above them. alt describes the figures; status is what the kind says of their
+    first state. A stored output holds figure and data: the report's pages bring script
+    and style, an open notebook gets them from here.
+    """
+    for line in lines.values():
+        line.set_visible(False)
+    drawings = [
+        fig if isinstance(fig, str) else _drawing(fig, lines) for fig in figures
+    ]
+    layers = {name: _layer(line) for name, line in lines.items()}
+    plt.close("all")  # which would be shown once more, as they are
+    text = f"{alt} {status}"
+    page = LIVE_FIGURE.format(
+        kind=kind,
+        drawings="\n".join(drawings),
+        text=html.escape(text),
+        tables=tables,
+        controls="\n".join(controls),
+        status=html.escape(status),
+        caption=f"<figcaption>{html.escape(caption)}</figcaption>" if caption else "",
+        data=_as_json({"layers": layers, "alt": alt} | data),
+    )
+    display({"text/html": page + _script_and_style(), "text/plain": text}, raw=True)
+
+
+LIVE_FIGURE = """<figure class="live" data-kind="{kind}">
+<div class="drawing" role="img" aria-label="{text}">
+{drawings}
+</div>
+{tables}
+<form hidden autocomplete="off">
+{controls}
+<div><button type="button" class="play">Play</button>
+<button type="reset">Reset</button></div>
+</form>
+<output class="status">{status}</output>
+{caption}
+<script type="application/json">
+{data}
+</script>
+</figure>"""
+
+
+def _as_json(data):
+    """The data, a line for each name, such that no text in it can end the script."""
+    texts = {name: json.dumps(x, separators=(",", ":")) for name, x in data.items()}
+    entries = ",\n".join(f'"{name}": {text}' for name, text in texts.items())
+    return f"{{\n{entries}\n}}".replace("</", "<\\/")
+
+
+def _script_and_style():
+    """What moves the figure, for a notebook that a reader has opened; else nothing."""
+    if not any(name in os.environ for name in OPENED_BY_A_READER):
+        return ""
+    files = [LIVE / name for name in ("live.css", "algorithm.js", "figures.js")]
+    style, *scripts = (file.read_text(encoding="utf-8") for file in files)
+    return f"\n<style>{style}</style><script>{''.join(scripts)}</script>"
+
+
+def _drawing(fig, lines):
+    """The figure as SVG, the same each time, with the lines that move on top."""
+    fig.set_dpi(72)  # the unit of an SVG
+    file = io.StringIO()
+    with plt.rc_context({"svg.hashsalt": "live"}):
+        fig.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    svg = file.getvalue().split("</defs>", 1)[1]  # after the style sheet
+    svg = re.sub(r' id="[a-zA-Z0-9.]+_[0-9]+"', "", svg)
+    svg = re.sub(r"\s*\n\s*", " ", svg).strip()
+    # The names of glyphs, apart from those of other figures on the page.
+    own = hashlib.sha1(svg.encode()).hexdigest()[:6]
+    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{own}-", svg).removesuffix("</svg>")
+    paths = [_path(name, line) for name, line in lines.items() if line.figure is fig]
+    width, height = fig.bbox.size
+    size = f"flex: 1 1 {1.25 * width:.0f}px; max-width: {width / 0.72:.0f}px"
+    head = f'<svg viewBox="0 0 {width:g} {height:g}" style="{size}">'
+    return f"{head}{svg}{''.join(paths)}</svg>"
+
+
+def _layer(line):
+    """Where a line lies, for live/figures.js: its axes' box, ends and scales."""
+    box = line.axes.bbox
+    top = line.figure.bbox.height - box.y1
+    layer = {"box": [box.x0, top, box.width, box.height]}
+    layer["dots"] = line.get_linestyle() == "None"
+    for name, axis in (("across", line.axes.xaxis), ("up", line.axes.yaxis)):
+        low, high = axis.get_transform().transform(axis.get_view_interval())
+        layer[name] = [low, high, axis.get_scale() == "log"]
+    return layer
+
+
+def _path(name, line):
+    """The line as an element of the drawing, cut off where its axes end."""
+    layer = _layer(line)
+    dots = layer["dots"]
+    drawn = []
+    for x, y in line.axes.transData.transform(line.get_xydata()).tolist():
+        point = x, line.figure.bbox.height - y
+        # As in live/figures.js, a line has no points too near to the last to be seen.
+        if dots or not drawn or math.dist(point, drawn[-1]) >= 0.3:
+            drawn.append(point)
+    places = [f"{x:.1f} {y:.1f}" for x, y in drawn]
+    # A dot is a line of hardly any length, with round ends.
+    path = "".join(f"M{at}h.01" for at in places) if dots else "M" + "L".join(places)
+    x, y, width, height = (f"{side:.1f}" for side in layer["box"])
+    thickness = line.get_markersize() if dots else line.get_linewidth()
+    return (
+        f'<svg x="{x}" y="{y}" width="{width}" height="{height}" '
+        f'viewBox="{x} {y} {width} {height}">'
+        f'<path data-name="{name}" fill="none" stroke="{to_hex(line.get_color())}" '
+        f'stroke-width="{thickness:g}" stroke-opacity="{line.get_alpha() or 1:g}" '
+        f'stroke-linecap="round" stroke-linejoin="round" d="{path}"/></svg>'
+    )
+
+
+# ------------------------------------------------------------------ what live is given
+def slider(name, value, low, high, step=1, *, log=False):
+    """A slider; with log, its step is in powers of ten."""
+    if log:
+        value, low, high = (round(math.log10(x), 6) for x in (value, low, high))
+    return (
+        f'<label>{name} <input type="range" name="{name}" min="{low:g}" max="{high:g}" '
+        f'step="{step}" value="{value:g}"{" data-log=1" if log else ""}>'
+        '<span aria-hidden="true"></span></label>'
+    )
+
+
+def button(label, status):
+    """A button that runs many seeds, and what is said when they have run."""
+    return (
+        f'<div class="row"><button type="button" class="run">{label}</button>'
+        f'<output class="counted">{status}</output></div>'
+    )
+
+
+def table(name, X, caption):
+    """A matrix as a table; the kind refills its cells by name."""
+    cells = [[f'<td class="{name}">{x:.4f}</td>' for x in row] for row in X]
+    return _table(cells, caption)
+
+
+def fields(A, M):
+    """The entries of A to be typed anew or hidden; below each what the product has."""
+
+    def field(i, j):
+        entry = f"entry [{i}, {j}]"
+        return (
+            f'<td><input type="number" name="a{i}{j}" value="{A[i][j]:.4f}" step="any" '
+            f'aria-label="{entry}"><label><input type="checkbox" name="m{i}{j}" '
+            f'aria-label="{entry} is observed"{" checked" if M[i][j] else ""}>'
+            '<span class="completed"></span></label></td>'
+        )
+
+    cells = [[field(i, j) for j in range(len(A[0]))] for i in range(len(A))]
+    caption = "A (ticked: observed), and U V<sup>T</sup>"
+    return f'<div class="row">{_table(cells, caption)}</div>'
+
+
+def _table(cells, caption):
+    """The cells as a table, with the numbers of its rows and columns from 0."""
+    head = "".join(f'<th scope="col">{j}</th>' for j in range(len(cells[0])))
+    rows = "".join(
+        f'<tr><th scope="row">{i}</th>{"".join(row)}</tr>'
+        for i, row in enumerate(cells)
+    )
+    return f"<table><caption>{caption}</caption><tr><td></td>{head}</tr>{rows}</table>"
+
+
+def picture(X):
+    """A grey picture, of brightnesses from 0 to 1."""
+    png = io.BytesIO()
+    plt.imsave(png, np.asarray(X), cmap="gray", vmin=0, vmax=1)
+    m, n = X.shape
+    return (
+        f'<svg class="photo" viewBox="0 0 {n} {m}" '
+        f'style="flex: 1 1 {2 * n}px; max-width: {2 * n}px">'
+        f'<image width="{n}" height="{m}" '
+        f'href="data:image/png;base64,{b64encode(png.getvalue()).decode()}"/></svg>'
+    )
+
+
+def packed(U, S, Vh):
+    """A singular value decomposition: each vector as whole numbers of 16 bits."""
+    left, left_units = _whole_numbers(U.T)
+    right, right_units = _whole_numbers(Vh)
+    values = [
+        {"value": s, "scale": s * u * v}
+        for s, u, v in zip(S.tolist(), left_units, right_units, strict=True)
+    ]
+    return {"shape": [len(U), Vh.shape[1]], "S": values, "U": left, "V": right}
+
+
+def _whole_numbers(rows):
+    """The rows as multiples of a unit of their own, in base64; and the units."""
+    rows = np.asarray(rows, np.float64)
+    units = abs(rows).max(1) / 32767
+    whole = np.rint(rows / units[:, None]).astype("<i2")
+    return b64encode(whole.tobytes()).decode(), units
+
+
+def player(fig, moving, captions, alt):
+    """Show the figure with a slider and a button that play it.
+
+    moving maps lines of the figure to their frames, one for each caption: points (p, 2)
+    in data coordinates. The last frame comes first, and alt describes it.
+    """
+    lines = {}
+    frames = {}
+    for line, given in moving.items():
+        if len(given) != len(captions):
+            raise ValueError(f"{line}: {len(given)} frames, {len(captions)} captions")
+        points = [np.reshape(frame, (-1, 2)).round(5) for frame in given]
+        line.set_data(points[-1].T)
+        name = f"layer{len(lines)}"
+        lines[name] = line
+        frames[name] = [frame.tolist() for frame in points]
+    last = len(captions) - 1
+    control = slider("frame", last, 0, last)
+    data = {"frames": frames, "captions": captions, "play": "frame"}
+    data |= {"ease": 1, "seconds": 6}
+    live("frames", [fig], lines, [control], alt=alt, status=captions[-1], **data)
+
+
+def explore(draw, **sliders):
+    """Show the sliders and what draw makes of their values, anew whenever one moves.
+
+    draw(name=value, ...) returns a figure and its text for `show`, or Markdown alone. A
+    run that diverges shows its message. (Not ipywidgets' interact: it shows through an
+    Output widget, on which nbclient at times hangs.)
+    """
+    reset = Button(description="reset", tooltip="set all sliders to their first values")
+    display(VBox([*sliders.values(), HBox([reset])]))
+    place = display(Markdown(""), display_id=True)
+    first = {name: slider.value for name, slider in sliders.items()}
+
+    def redraw(_=None):
+        try:
+            shown = draw(**{name: slider.value for name, slider in sliders.items()})
+        except FloatingPointError as message:
+            shown = f"**Stopped:** {message}"
+        place.update(Markdown(shown) if isinstance(shown, str) else _redrawn(*shown))
+
+    def set_all(_):
+        for slider in sliders.values():
+            slider.unobserve(redraw, "value")
+        for name, slider in sliders.items():
+            slider.value = first[name]
+            slider.observe(redraw, "value")
+        redraw()
+
+    for slider in sliders.values():
+        slider.observe(redraw, "value")
+    reset.on_click(set_all)
+    redraw()
+
+
+def _redrawn(fig, alt):
+    """The figure with its text beneath, at two pixels to a pixel of the page."""
+    width, height = (round(side * 100) for side in fig.get_size_inches())
+    png = io.BytesIO()
+    fig.savefig(png, dpi=200, pil_kwargs={"compress_level": 1})
+    plt.close(fig)
+    text = html.escape(alt)
+    content = b64encode(png.getvalue()).decode()
+    return HTML(
+        f'<figure style="margin: 0"><img src="data:image/png;base64,{content}" '
+        f'alt="{text}" width="{width}" height="{height}">'
+        f'<figcaption role="status">{text}</figcaption></figure>'
+    )
