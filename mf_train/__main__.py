@@ -62,6 +62,7 @@ def descend(options, team):
         teams = [Team(process, team.size) for process in range(team.size)]
         shards = (Shard(x, options.strata, *factors, *train, metadata["epoch"]) for x in teams)
     shard = team.scatter(shards)
+    train = None  # process 0's whole table: now each process has its share
     while shard.epoch < options.epochs:
         begin = time.perf_counter()
         shard.descend(np.float32(options.lr), np.float32(options.weight_decay))
@@ -122,9 +123,8 @@ def prepare(options):
         metadata = {"settings": settings, "digest": digest, "epoch": 0, "rmse": None}
         generator = torch.Generator().manual_seed(options.seed)
         U, V = (0.1 * torch.rand(size, options.rank, generator=generator) for size in shape)
-        mu, row, col = (
-            np.asarray(x, np.float32) for x in least_squares(*train, shape, options.damping)
-        )
+        baseline = least_squares(*train, shape, options.damping)
+        mu, row, col = (np.asarray(x, np.float32) for x in baseline)
         tensors = {"U": U.numpy(), "V": V.numpy(), "mu": mu, "row": row, "col": col}
     tensors |= {"users": users.to_numpy(), "movies": movies.to_numpy()}
     metadata["titles"] = titles.tolist()

@@ -94,6 +94,7 @@ def least_squares(rows, cols, values, shape, damping):
     counts = [np.bincount(index[k], minlength=shape[k]) for k in (0, 1)]
     biases = [np.zeros(size) for size in shape]
     mu = 0.0
+    tolerance = 1e-8 * np.abs(values).max()
     for _ in range(MAX_PASSES):
         change = 0.0
         for this, other in ((0, 1), (1, 0)):
@@ -105,7 +106,7 @@ def least_squares(rows, cols, values, shape, damping):
             mu += step
             change = max(change, np.abs(bias - biases[this]).max())
             biases[this] = bias
-        if not change > 1e-8 * np.abs(values).max():  # also if it is NaN
+        if not change > tolerance:  # also if it is NaN
             return mu, *biases
     reason = f"the baseline has not converged in {MAX_PASSES} passes"
     raise ValueError(f"damping is {damping:g}; {reason}: these entries need more")

@@ -29,7 +29,7 @@ def gd(A, M, U, V, num_epochs, lr, w=0.0):
     return U, V
 
 
-def damped_means(A, M, damping):
+def baseline(A, M, damping):
     """The least-squares problem written out: an equation a rating, and one a damped level."""
     (m, n), entries = A.shape, torch.nonzero(M)
     X = torch.zeros(len(entries) + m + n, 1 + m + n, dtype=torch.float64)

@@ -1,6 +1,7 @@
 """mf_train: strata against plain loops, the same bits however shared out, files that stay whole."""
 
 import _thread
+import io
 import json
 import os
 import re
@@ -15,16 +16,16 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from conftest import examples
+from conftest import ROOT, examples
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 import mf_core
 import mf_train
-from mf_train.__main__ import main
+from mf_train import __main__ as command
+from mf_train import checkpoint, processes
 
-ROOT = Path(__file__).resolve().parents[1]
 OPTIONS = ["--epochs=6", "--rank=5", "--strata=8", "--seed=3"]
 
 
@@ -35,8 +36,7 @@ def seeded(seed=0):
 def runs(M, strata):
     """The run of each row: cut where at least 1/S, 2/S ... of the entries are in the rows above."""
     above = torch.cat([M.new_zeros(1), M.sum(1)]).cumsum(0)[:-1]
-    total = int(M.sum())
-    shares = [k * total // strata for k in range(1, strata)]
+    shares = [k * int(M.sum()) // strata for k in range(1, strata)]
     edges = [next((i for i in range(1, len(M)) if above[i] >= x), len(M)) for x in shares]
     return torch.tensor([sum(i >= edge for edge in edges) for i in range(len(M))])
 
@@ -49,22 +49,22 @@ def test_strata_are_blocks_on_the_diagonals_one_after_the_other(m, n, strata, se
     M = torch.rand(m, n, generator=seeded(seed + 1)) < 0.6
     M[0, 0] = True
     start = tuple(torch.rand(k, 3, generator=seeded(2), dtype=torch.float64) for k in (m, n))
-    result = mf_train.factorize(A, 3, 3, 0.03, M=M, strata=strata, weight_decay=0.1, init=start)
+    result = mf_train.factorize(A, 3, 3, 0.03, M=M, strata=strata, weight_decay=0.2, init=start)
     row, col = runs(M, strata), runs(M.T, strata)
     factors = start
     for _ in range(3):
         for s in range(strata):
             for a in range(strata):
                 block = M & (row == a)[:, None] & (col == (a + s) % strata)
-                factors = oracles.sgd(A, block, *factors, 1, 0.03, 0.1)
+                factors = oracles.sgd(A, block, *factors, 1, 0.03, 0.2)
     for ours, theirs in zip(result, factors, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
 def test_one_stratum_has_the_bits_of_mf_core():
     A = torch.rand(13, 7, generator=seeded())
-    ours = mf_train.factorize(A, 2, 9, 0.01, strata=1, weight_decay=0.02, generator=seeded(1))
-    core = mf_core.sgd_factorize_masked(A, None, 2, 9, weight_decay=0.02, generator=seeded(1))
+    ours = mf_train.factorize(A, 2, strata=1, generator=seeded(1))
+    core = mf_core.sgd_factorize_masked(A, None, 2, 20, 0.02, weight_decay=0.1, generator=seeded(1))
     assert all(torch.equal(X, Y) for X, Y in zip(ours, core, strict=True))
 
 
@@ -74,35 +74,46 @@ def test_the_number_of_threads_changes_no_bit():
     try:
         for threads in (1, 2, 3, 7):
             torch.set_num_threads(threads)
-            results.append(mf_train.factorize(A, 5, 4, 0.01, generator=seeded(2)))
+            results.append(mf_train.factorize(A, 5, 4, 0.01, strata=8, generator=seeded(2)))
     finally:
         torch.set_num_threads(before)
+    results.append(mf_train.factorize(A, 5, 4, 0.01, generator=seeded(2)))  # 8 is the default
     assert all(torch.equal(U, results[0][0]) and torch.equal(V, results[0][1]) for U, V in results)
 
 
 def test_a_true_return_of_the_callback_ends_the_run():
-    A, epochs = torch.rand(9, 8), []
+    calls = []
+    stop = lambda *call: calls.append(call) or len(calls) == 2  # noqa: E731
+    U, V = mf_train.factorize(torch.rand(9, 8), 2, 9, strata=2, callback=stop)
+    assert [epoch for epoch, _, _ in calls] == [1, 2]
+    assert torch.equal(calls[1][1], U) and not torch.equal(calls[0][1], U)
+    assert torch.equal(calls[1][2], V) and not torch.equal(calls[0][2], V)
 
-    def callback(epoch, U, V):
-        epochs.append((epoch, U, V))
-        return epoch == 2
 
-    U, V = mf_train.factorize(A, 2, 9, strata=2, callback=callback)
-    assert [epoch for epoch, _, _ in epochs] == [1, 2]
-    assert torch.equal(epochs[1][1], U) and not torch.equal(epochs[0][1], U)
+def test_ctrl_c_ends_a_long_call_soon(interruptible):
+    A = torch.rand(400, 2000)
+    mf_train.factorize(A[:9], 20, 1)  # compiled, and so not timed below
+    threading.Timer(0.5, _thread.interrupt_main).start()
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        mf_train.factorize(A, 20, 100_000, 1e-7)
+    assert time.monotonic() - begin < 5
 
 
 @pytest.mark.parametrize(("call", "kind", "words"), [
     (lambda A: mf_train.factorize(A, 2, strata=0), ValueError, "strata is 0.*at least 1"),
     (lambda A: mf_train.factorize(A, 2, strata=3), ValueError, "strata is 3.*allows 2 at most"),
     (lambda A: mf_train.factorize(A, 2, strata=2.0), TypeError, "strata is 2.0.*integer"),
-    (lambda A: mf_train.factorize(A * 1e30, 2, 9, 0.9, strata=2), FloatingPointError, "lr = 0.9"),
+    (lambda A: mf_train.factorize(10 * A, 2, 9, 0.9, strata=2, generator=seeded()),
+     FloatingPointError, "epoch 2: lr = 0.9 is .* smaller one, 0.09 or less"),
     (lambda A: mf_train.fit_baseline(A, None, -1), ValueError, "damping is -1"),
     (lambda A: mf_train.fit_baseline(A, A > 9, 1), ValueError, "M observes no entry"),
+    (lambda A: mf_train.fit_baseline(1.7e308 * torch.tensor([[1, 1], [1, -1]]).double(), None, 0),
+     FloatingPointError, "a baseline beyond torch.float64's range"),
 ])  # fmt: skip
 def test_a_bad_call_names_the_argument(call, kind, words):
     with pytest.raises(kind, match=words):
-        call(torch.rand(2, 5))
+        call(torch.rand(2, 5, generator=seeded()) + 0.1)
 
 
 # -------------------------------------------------------------------------------- the baseline
@@ -116,10 +127,18 @@ def test_the_baseline_is_the_joint_damped_fit_whichever_way_the_table_lies(m, n,
     M[0, 0] = True
     mu, row, col = mf_train.fit_baseline(A, M, damping)
     mu_t, col_t, row_t = mf_train.fit_baseline(A.T, M.T, damping)
-    expected = oracles.damped_means(A, M, damping)
+    expected = oracles.baseline(A, M, damping)
     for x, y, z in zip((mu, row, col), expected, (mu_t, row_t, col_t), strict=True):
         torch.testing.assert_close(x.double(), y.double(), rtol=0, atol=1e-5)
         torch.testing.assert_close(x, z, rtol=0, atol=1e-5)
+
+
+def test_a_baseline_without_damping_fits_a_connected_table_and_leaves_an_empty_row_at_0():
+    row, col = torch.tensor([-1.0, 0.0, 1.0, 0.0]), torch.tensor([-0.5, 0.5])
+    M = torch.tensor([[1, 1], [1, 0], [0, 1], [0, 0]])
+    fitted = mf_train.fit_baseline(3 + row[:, None] + col, M, 0)
+    for x, y in zip(fitted, (torch.tensor(3.0), row, col), strict=True):
+        torch.testing.assert_close(x, y, rtol=0, atol=1e-6)
 
 
 def test_a_baseline_that_does_not_converge_says_so():
@@ -134,13 +153,7 @@ def test_a_baseline_that_does_not_converge_says_so():
 # ---------------------------------------------------------------------------------- the command
 
 
-@pytest.fixture(scope="module")
-def ratings(tmp_path_factory):
-    """A folder as MovieLens's: numbers with gaps, lines in random order."""
-    folder = tmp_path_factory.mktemp("ratings")
-    rng = np.random.default_rng(0)
-    cells = rng.choice(200 * 60, 4000, replace=False)
-    lines = [f"{3 * (c // 60) + 1},{7 * (c % 60) + 2},{rng.integers(1, 11) / 2},0" for c in cells]
+def write_ratings(folder, lines):
     (folder / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *lines, ""]))
     titles = [f"{7 * j + 2},Film {j},Drama" for j in range(60)]
     (folder / "movies.csv").write_text("\n".join(["movieId,title,genres", *titles, ""]))
@@ -148,21 +161,43 @@ def ratings(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def ratings(tmp_path_factory):
+    """A folder as MovieLens's: numbers with gaps, lines in random order; one movie has most."""
+    rng = np.random.default_rng(0)
+    cells = np.union1d(60 * np.arange(200), rng.choice(200 * 60, 300, replace=False))
+    rng.shuffle(cells)
+    lines = [f"{3 * (c // 60) + 1},{7 * (c % 60) + 2},{rng.integers(1, 11) / 2},0" for c in cells]
+    return write_ratings(tmp_path_factory.mktemp("ratings"), lines)
+
+
+def run(*arguments):
+    """The exit status of the command, in this process."""
+    try:
+        return command.main([str(argument) for argument in arguments])
+    except SystemExit as ended:  # by argparse
+        return ended.code
+
+
+@pytest.fixture(scope="module")
 def alone(ratings, tmp_path_factory):
     """The file that one process writes."""
     file = tmp_path_factory.mktemp("alone") / "factors.safetensors"
-    assert main([str(ratings), f"--out={file}", *OPTIONS]) == 0
+    assert run(ratings, f"--out={file}", *OPTIONS) == 0
     return file
 
 
-def start(processes, *arguments, **environment):
+def metadata_of(file):
+    content = file.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return json.loads(header["__metadata__"]["mf_train"])
+
+
+def start(processes, *arguments):
     """The command in a new process, or by torchrun in several, where Ctrl-C is not ignored."""
-    command = [sys.executable, "-m"]
-    if processes > 1:
-        command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+    torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
     return subprocess.Popen(
-        [*command, "mf_train", *map(str, arguments)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | environment,
+        [sys.executable, "-m", *(torchrun if processes > 1 else []), "mf_train", *arguments],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -171,158 +206,203 @@ def start(processes, *arguments, **environment):
     )
 
 
-@pytest.mark.parametrize("processes", [2, 3, 4])
+def test_the_command_fits_the_baseline_and_what_it_leaves(ratings, alone):
+    """The bits of `fit_baseline` and `factorize`, on all but a tenth of the ratings."""
+    f, metadata = load_file(alone), metadata_of(alone)
+    table = np.loadtxt(ratings / "ratings.csv", delimiter=",", skiprows=1, dtype=np.float32)
+    rows, cols = (np.searchsorted(f[k], table[:, i]) for i, k in enumerate(("users", "movies")))
+    kept = np.random.default_rng(3).random(len(table)) >= 0.1
+    index = torch.from_numpy(np.stack([rows, cols])[:, kept])
+    A = torch.sparse_coo_tensor(index, torch.from_numpy(table[kept, 2]), (200, len(f["col"])))
+    for name, x in zip(("mu", "row", "col"), mf_train.fit_baseline(A, None, 5), strict=True):
+        assert np.array_equal(x.numpy(), f[name])
+    left = table[:, 2] - (f["mu"] + f["row"][rows] + f["col"][cols])
+    A = torch.sparse_coo_tensor(index, torch.from_numpy(left[kept]), A.shape)
+    generator = seeded(3)
+    init = [0.1 * torch.rand(size, 5, generator=generator) for size in A.shape]
+    U, V = mf_train.factorize(A, 5, 6, init=init)
+    assert np.array_equal(U.numpy(), f["U"]) and np.array_equal(V.numpy(), f["V"])
+    errors = (left - (f["U"][rows] * f["V"][cols]).sum(1))[~kept]
+    assert metadata["rmse"] == pytest.approx(np.sqrt(np.mean(errors**2)), rel=1e-5)
+    assert metadata["titles"] == [f"Film {movie // 7}" for movie in f["movies"]]
+
+
+@pytest.mark.parametrize("processes", [3, 4])
 def test_several_processes_write_the_file_of_one_to_the_bit(ratings, alone, tmp_path, processes):
     out = tmp_path / "new/folder/factors.safetensors"
     process = start(processes, ratings, f"--out={out}", *OPTIONS)
     output, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
-    assert out.read_bytes() == alone.read_bytes()
-    assert "held-out RMSE" in output
+    assert out.read_bytes() == alone.read_bytes() and output.count("held-out RMSE") == 6
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_ended_is_resumed_to_the_same_bits(ratings, alone, tmp_path, number):
-    out = tmp_path / "factors.safetensors"
-    process = start(1, ratings, f"--out={out}", *OPTIONS[1:], "--epochs=9999")
+@pytest.mark.parametrize(("count", "number"), [
+    (1, signal.SIGKILL), (1, signal.SIGINT), (2, signal.SIGKILL), (2, signal.SIGTERM),
+])  # fmt: skip
+def test_a_run_that_is_ended_is_resumed_to_the_same_bits(ratings, tmp_path, count, number):
+    """And one of two processes ends the other."""
+    out, whole = tmp_path / "factors.safetensors", tmp_path / "whole.safetensors"
+    process = start(count, ratings, f"--out={out}", *OPTIONS, "--epochs=9999")
     while "epoch 2 " not in process.stdout.readline():
-        pass
-    process.send_signal(number)
+        assert process.poll() is None, process.communicate()
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    team = [int(child) for child in children] if count == 2 else [process.pid]
+    os.kill(team[-1], number)
     errors = process.communicate(timeout=60)[1]
-    assert process.returncode != 0
+    assert process.returncode != 0 and not Path(f"/proc/{team[0]}").exists()
     assert number == signal.SIGKILL or "stopped; --resume goes on" in errors
-    done = json.loads(metadata_of(out))["epoch"]
-    more = [f"--epochs={done + 1}", "--resume", f"--out={out}"]
-    assert main([str(ratings), *OPTIONS[1:], *more]) == 0
-    whole = tmp_path / "whole.safetensors"
-    assert main([str(ratings), *OPTIONS[1:], f"--epochs={done + 1}", f"--out={whole}"]) == 0
+    epochs = metadata_of(out)["epoch"] + 1
+    for arguments in ([f"--out={out}", "--resume"], [f"--out={whole}"]):
+        assert run(ratings, *OPTIONS, f"--epochs={epochs}", *arguments) == 0
     assert out.read_bytes() == whole.read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir() if "unfinished" in path.name) in (
-        [],
-        ["factors.safetensors.unfinished"] if number == signal.SIGKILL else [],
-    )
 
 
-def metadata_of(file):
-    content = file.read_bytes()
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return header["__metadata__"]["mf_train"]
-
-
-def children(pid):
-    return [int(x) for x in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def test_a_process_that_dies_ends_the_others(ratings, tmp_path):
-    arguments = [f"--out={tmp_path / 'x'}", *OPTIONS[1:], "--epochs=9999"]
-    launcher = start(2, ratings, *arguments)
-    while "epoch 2 " not in launcher.stdout.readline():
-        pass
-    first, second = children(launcher.pid)
-    os.kill(second, signal.SIGKILL)
-    launcher.communicate(timeout=60)
-    assert launcher.returncode != 0 and not Path(f"/proc/{first}").exists()
+def test_a_checkpoint_is_written_every_n_epochs_and_after_the_last(ratings, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(command, "save", lambda file, _, metadata: saved.append(metadata["epoch"]))
+    for every, epochs in ((1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (9, [5])):
+        saved.clear()
+        assert run(ratings, f"--out={tmp_path / 'x'}", "--epochs=5", f"--checkpoint={every}") == 0
+        assert saved == epochs
 
 
 def damaged(tensors, metadata):
-    """The content of files that are not what a run writes, by what is wrong."""
+    """Files that are not what a run writes, by what is wrong."""
     yield "U transposed", tensors | {"U": tensors["U"].T.copy()}, metadata
     yield "V of a lower rank", tensors | {"V": tensors["V"][:, 1:].copy()}, metadata
     yield "rows missing", tensors | {"U": tensors["U"][1:].copy()}, metadata
     yield "NaN", tensors | {"V": tensors["V"] * np.float32("nan")}, metadata
+    yield "too large", tensors | {"V": np.full_like(tensors["V"], 2.0**31)}, metadata
     yield "float64", tensors | {"U": tensors["U"].astype(float)}, metadata
     yield "no mu", {name: x for name, x in tensors.items() if name != "mu"}, metadata
     yield "a title less", tensors, metadata | {"titles": metadata["titles"][1:]}
     yield "a title that is none", tensors, metadata | {"titles": [7, *metadata["titles"][1:]]}
-    yield "no epoch", tensors, metadata | {"epoch": -1}
+    yield "no epoch", tensors, metadata | {"epoch": 0}
+    yield "half an epoch", tensors, metadata | {"epoch": 1.5}
     yield "no settings", tensors, {k: v for k, v in metadata.items() if k != "settings"}
 
 
 def test_a_file_that_no_run_has_written_is_refused_before_it_is_used(
     ratings, alone, tmp_path, capsys
 ):
-    tensors, metadata = load_file(alone), json.loads(metadata_of(alone))
     out = tmp_path / "bad.safetensors"
-    for reason, bad_tensors, bad_metadata in damaged(tensors, metadata):
-        save_file(bad_tensors, out, {"mf_train": json.dumps(bad_metadata)})
+    resume = [ratings, f"--out={out}", *OPTIONS, "--resume"]
+    for reason, tensors, metadata in damaged(load_file(alone), metadata_of(alone)):
+        save_file(tensors, out, {"mf_train": json.dumps(metadata)})
         before = out.read_bytes()
-        for arguments in (
-            [str(ratings), f"--out={out}", *OPTIONS, "--resume"],
-            ["recommend", str(out), "--user=1"],
-        ):
-            assert main(arguments) == 1, reason
+        for arguments in (resume, ["recommend", out, "--user=1"]):
+            assert run(*arguments) == 1, reason
             assert "holds no factors of mf_train" in capsys.readouterr().err, reason
         assert out.read_bytes() == before
-    out.write_bytes(b"x")
-    assert main(["recommend", str(out), "--user=1"]) == 1
-    assert "holds no factors of mf_train" in capsys.readouterr().err
+    tensors = load_file(alone)
+    few = {name: tensors[name][1:].copy() for name in ("U", "row", "users")}
+    save_file(tensors | few, out, {"mf_train": json.dumps(metadata_of(alone))})
+    assert run(*resume) == 1 and "is of other ratings" in capsys.readouterr().err
 
 
-def test_two_runs_do_not_write_one_file(ratings, tmp_path, capsys):
-    from mf_train.checkpoint import lock
+def test_a_full_disk_leaves_the_old_file_and_is_named(ratings, alone, monkeypatch, capsys):
+    content = alone.read_bytes()
+    monkeypatch.setattr(checkpoint.os, "fsync", lambda number: os.write(-1, b""))  # an OSError
+    assert run(ratings, f"--out={alone}", *OPTIONS, "--epochs=7", "--resume") == 1
+    assert f"{alone} cannot be written (" in capsys.readouterr().err
+    assert alone.read_bytes() == content
+    assert not [path.name for path in alone.parent.iterdir() if "unfinished" in path.name]
 
-    out = tmp_path / "x.safetensors"
-    with lock(out):
-        assert main([str(ratings), f"--out={out}", *OPTIONS]) == 1
-    assert "another run" in capsys.readouterr().err
+
+BOUNDS = [
+    "rank=0", "rank=10000", "lr=0", "lr=10", "lr=nan", "weight-decay=-1", "weight-decay=10",
+    "damping=-1", "damping=1e9", "strata=0", "strata=10000", "seed=-1", f"seed={2**63}",
+    "held-out=-1", "held-out=1", "epochs=0", "epochs=10000", "epochs=2.5", "checkpoint=0",
+    "checkpoint=10000", "timeout=0.9", "timeout=1e6", "out=", "out=x/",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["--strata=61"], "60 movies.*lower --strata to 60"),
-    (["--held-out=0.999999"], "ratings to train on"),
-    (["--lr=9"], "stopped being finite.*lr = 9"),
+@pytest.mark.parametrize(("options", "words"), [
+    (["--strata=60"], "200 users, 59 movies.*lower --strata to 59 or less"),
+    (["--held-out=0.999999"], "0 ratings to train on: .* or --held-out"),
+    (["--lr=9"], "stopped being finite in epoch [1-6]: lr = 9"),
+    (["--out=/dev/null/x"], "--out: /dev/null/x.safetensors cannot be written"),
+    (["--out={alone}"], "already exists; --resume"),
+    (["--out={alone}", "--resume", "--rank=6"], "was made with {'rank': 5, 'lr': 0.02"),
+    *[([f"--{bound}"], f"--{bound.split('=')[0]}") for bound in BOUNDS],
 ])  # fmt: skip
-def test_settings_that_do_not_fit_the_ratings_are_named(
-    ratings, tmp_path, capsys, arguments, words
-):
-    assert main([str(ratings), f"--out={tmp_path / 'x'}", *OPTIONS, *arguments]) == 1
+def test_an_option_that_does_not_fit_is_named(ratings, alone, tmp_path, capsys, options, words):
+    content = alone.read_bytes()
+    options = [option.replace("{alone}", str(alone)) for option in options]
+    assert run(ratings, f"--out={tmp_path / 'x'}", *OPTIONS, *options) in (1, 2)
+    assert re.search(words, capsys.readouterr().err.splitlines()[-1])
+    assert not (tmp_path / "x.safetensors").exists() and alone.read_bytes() == content
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda lines: [*lines, lines[0]], "two ratings of movie [0-9]+ by user [0-9]+: drop one"),
+    (lambda lines: [*lines, "1,999,3,0"], "lacks movie 999"),
+    (lambda lines: lines[1:], "is of other ratings"),
+])  # fmt: skip
+def test_ratings_that_do_not_fit_are_refused(ratings, alone, tmp_path, capsys, change, words):
+    lines = (ratings / "ratings.csv").read_text().splitlines()[1:]
+    folder = write_ratings(tmp_path, change(lines))
+    assert run(folder, f"--out={alone}", *OPTIONS, "--resume") == 1
     assert re.search(words, capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("option", ["--rank=0", "--epochs=0", "--lr=0", "--timeout=x", "--out="])
-def test_an_option_out_of_its_bounds_is_named(ratings, capsys, option):
-    with pytest.raises(SystemExit) as ended:
-        main([str(ratings), "--out=x", option])
-    assert ended.value.code == 2 and option.split("=")[0] in capsys.readouterr().err
+def test_two_runs_do_not_write_one_file(ratings, tmp_path, capsys):
+    with checkpoint.lock(tmp_path / "x.safetensors"):
+        assert run(ratings, f"--out={tmp_path / 'x'}", *OPTIONS) == 1
+    assert "another run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("environment", [{"WORLD_SIZE": "x"}, {"RANK": "abc"}])
-def test_a_broken_environment_is_named(ratings, tmp_path, environment):
-    process = start(1, ratings, f"--out={tmp_path / 'x'}", **environment)
-    errors = process.communicate(timeout=60)[1]
-    assert process.returncode == 1 and "RANK" in errors and "Traceback" not in errors
+def test_every_option_has_its_default():
+    assert vars(command.parsed(["ml.zip", "--out=x"])) == {
+        "ratings": Path("ml.zip"), "out": Path("x.safetensors"), "resume": False, "rank": 32,
+        "lr": 0.02, "weight_decay": 0.1, "damping": 5.0, "strata": 8, "seed": 0, "held_out": 0.1,
+        "epochs": 20, "checkpoint": 1, "timeout": 30.0,
+    }  # fmt: skip
 
 
-def test_resume_needs_the_same_ratings_and_settings(ratings, alone, tmp_path, capsys):
-    out = tmp_path / "f.safetensors"
-    out.write_bytes(alone.read_bytes())
-    assert main([str(ratings), f"--out={out}", *OPTIONS]) == 1
-    assert "already exists; --resume" in capsys.readouterr().err
-    assert main([str(ratings), f"--out={out}", *OPTIONS, "--resume", "--rank=6"]) == 1
-    assert "--resume" in capsys.readouterr().err
-    assert out.read_bytes() == alone.read_bytes()
+def test_a_team_is_what_torchrun_says_and_leaves_no_machine_without_need(monkeypatch, capsys):
+    timeouts = []
+    connect = lambda backend, timeout: timeouts.append(timeout.total_seconds())  # noqa: E731
+    monkeypatch.setattr(processes.dist, "init_process_group", connect)
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "any")
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME")
+    for name, value in {"RANK": "3", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert processes.Team.of_torchrun(7) == processes.Team(3, 6) and timeouts == [7]
+    assert "GLOO_SOCKET_IFNAME" not in os.environ
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "6")
+    assert run("ml.zip", "--out=x", "--strata=5") == 1
+    assert "--strata is 5; 6 processes need 6" in capsys.readouterr().err
+    assert os.environ.get("GLOO_SOCKET_IFNAME") == ("lo" if sys.platform == "linux" else None)
+    for name, value in (("RANK", "6"), ("RANK", "x"), ("WORLD_SIZE", "x")):
+        monkeypatch.setenv(name, value)
+        assert run("ml.zip", "--out=x") == 1
+        assert f"{value!r}" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_named(alone, monkeypatch, capsys):
+    class ClosedPipe(io.StringIO):
+        def flush(self):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", ClosedPipe())
+    assert run("recommend", alone, "--user=1") == 1
+    assert capsys.readouterr().err == "mf_train: standard output is closed\n"
 
 
 def test_recommend_prints_the_highest_predictions_that_the_user_has_not_rated(
     ratings, alone, capsys
 ):
-    f, titles = load_file(alone), json.loads(metadata_of(alone))["titles"]
-    user = f["users"][5]
+    f, titles = load_file(alone), metadata_of(alone)["titles"]
     stars = f["mu"] + f["row"][5] + f["col"] + f["V"] @ f["U"][5]
     table = np.loadtxt(ratings / "ratings.csv", delimiter=",", skiprows=1)
-    rated = set(table[table[:, 0] == user, 1])
-    best = [k for k in np.argsort(-stars) if f["movies"][k] not in rated][:3]
-    arguments = ["recommend", str(alone), f"--user={user}", "--count=3", f"--ratings={ratings}"]
-    assert main(arguments) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"{stars[k]:.2f}  {titles[k]}" for k in best]
-
-
-def test_ctrl_c_ends_a_long_call_soon(interruptible):
-    A = torch.rand(400, 2000)
-    mf_train.factorize(A[:9], 20, 1)  # compiled, and so not timed below
-    threading.Timer(0.5, _thread.interrupt_main).start()
-    begin = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        mf_train.factorize(A, 20, 100_000, 1e-7)
-    assert time.monotonic() - begin < 5
+    rated = set(table[table[:, 0] == f["users"][5], 1])
+    best = [k for k in np.argsort(-stars) if f["movies"][k] not in rated]
+    lines = [f"{stars[k]:.2f}  {titles[k]}" for k in best]
+    arguments = ["recommend", alone, f"--user={f['users'][5]}", f"--ratings={ratings}"]
+    for options, count in ((["--count=3"], 3), ([], 10), (["--count=99"], len(lines))):
+        assert run(*arguments, *options) == 0
+        assert capsys.readouterr().out.splitlines() == lines[:count]
+    for option in ("--user=2", "--user=-1", f"--user={2**31}", "--count=0", "--count=1000000"):
+        assert run(*arguments, option) in (1, 2)
+        assert option.split("=")[0] in capsys.readouterr().err.splitlines()[-1]
