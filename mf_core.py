@@ -147,13 +147,30 @@ def gd_rows(A, M, U, Vt, lr, decay_u, first, last, step_v):
         U[i : i + count] = u[:count]
 
 
-@fast
-def gd_epochs(A, M, U, Vt, lr, decay_u, decay_v, step_v, num_epochs):
-    """num_epochs of a small table, in one thread; return how many ended with finite factors."""
+@strict
+def gd_entries(rows, cols, values, U, V, lr, decay_u, decay_v, num_epochs):
+    """GD that visits observed entries only; return how many epochs ended with finite factors."""
+    errors = np.empty_like(values)
+    gradient_u = np.empty_like(U)
+    gradient_v = np.empty_like(V)
     for epoch in range(num_epochs):
-        gd_rows(A, M, U, Vt, lr, decay_u, 0, len(A), step_v)
-        Vt += lr * (step_v - decay_v * Vt)
-        if not (np.isfinite(U).all() and np.isfinite(Vt).all()):
+        gradient_u[:] = 0
+        for p in range(len(values)):
+            i = rows[p]
+            j = cols[p]
+            error = values[p]
+            for k in range(U.shape[1]):
+                error -= U[i, k] * V[j, k]
+            for k in range(U.shape[1]):
+                gradient_u[i, k] += error * V[j, k]
+            errors[p] = error
+        U += lr * (gradient_u - decay_u * U)
+        gradient_v[:] = 0
+        for p in range(len(values)):
+            for k in range(U.shape[1]):
+                gradient_v[cols[p], k] += errors[p] * U[rows[p], k]
+        V += lr * (gradient_v - decay_v * V)
+        if not (np.isfinite(U).all() and np.isfinite(V).all()):
             return epoch
     return num_epochs
 
@@ -250,34 +267,40 @@ def gd_factorize_masked(
     and the E from before. With weight_decay w, U[i] also shrinks by lr w U[i] for each entry that
     is observed in row i, and V[j] by lr w V[j] for each in column j.
 
-    A is dense; threads share its rows, and their number does not change the result. Sums are not
-    in a fixed order, so processors may differ in the last digits. All else, but for the default
-    of lr, is as for `sgd_factorize_masked`.
+    Where most cells are empty, or A is sparse, only the observed entries are visited. Otherwise
+    threads share the rows; their number does not change the result, but sums are not in a fixed
+    order, so processors may differ in the last digits. All else, but for the default of lr, is as
+    for `sgd_factorize_masked`.
     """
-    A = check_matrix(A)
-    M = check_mask(M, A)
+    A = check_matrix(A, sparse=True)
+    rows, cols, values = observed_entries(A, M)
     num_epochs, lr, weight_decay = check_settings(num_epochs, lr, weight_decay, callback, A)
     U, V = initial_factors(A, rank, init, generator)
+    decay_u = weight_decay * np.bincount(rows, minlength=len(U)).astype(values.dtype)
+    decay_v = weight_decay * np.bincount(cols, minlength=len(V)).astype(values.dtype)
+    if A.numel() < SMALL or len(values) < A.numel() / 10:
+        entries = stagger(rows, cols, values)
+
+        def run_entries(epochs):
+            factors = (U.numpy(), V.numpy())
+            return gd_entries(*entries, *factors, lr, decay_u[:, None], decay_v[:, None], epochs)
+
+        epochs_per_call = max(1, WORK_PER_CALL // (len(values) * U.shape[1]))
+        return descend(run_entries, epochs_per_call, U, V, num_epochs, lr, callback)
+    M = torch.ones(A.shape, dtype=torch.bool) if M is None else M.bool().contiguous()
     Vt = V.T.contiguous()
     arguments = (A.numpy(), M.numpy(), U.numpy(), Vt.numpy(), lr)  # U and Vt change in place
-    decay_u = weight_decay * M.sum(1).to(A.dtype).numpy()
-    decay_v = weight_decay * M.sum(0).to(A.dtype).numpy()
     steps_v = np.empty((BLOCKS, *Vt.shape), decay_u.dtype)  # one from each block of rows
     edges = np.linspace(0, len(A), BLOCKS + 1).astype(np.int64)
 
     def run_block(b):
         gd_rows(*arguments, decay_u, edges[b], edges[b + 1], steps_v[b])
 
-    def run_small(epochs):
-        return gd_epochs(*arguments, decay_u, decay_v, steps_v[0], epochs)
-
     def run_in_blocks(_):  # one epoch
         list(threads.map(run_block, range(BLOCKS)))  # waits for all
         Vt.numpy()[:] += lr * (steps_v.sum(0) - decay_v * Vt.numpy())
         return int(bool(U.isfinite().all() and Vt.isfinite().all()))
 
-    if A.numel() < SMALL:
-        return descend(run_small, 100, U, Vt.T, num_epochs, lr, callback)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         return descend(run_in_blocks, 1, U, Vt.T, num_epochs, lr, callback)
 
