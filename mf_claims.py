@@ -90,7 +90,7 @@ def _validated(entry, earlier):
         "recomputed": shape is not None,
         "reported": entry.reported is None or _shape(entry.reported) == shape,
         "tolerance": _shape(entry.tolerance) == () and entry.tolerance >= 0,
-        "verdict": entry.verdict in VERDICTS,
+        "verdict": entry.verdict in list(VERDICTS),
         "relation": entry.relation in relations,
         "row": entry.row in [None, *earlier],
     }

@@ -61,7 +61,7 @@ class Cage:
                 return
             failures.append(f"{way}: {outcome['error']}")
         raise SystemExit(
-            "submissions cannot be shut in here: that needs Linux and `unshare` from util-linux, or "
+            "submissions cannot be shut in here: that needs Linux and util-linux's `unshare`, or "
             "root and a Python that other users can read. "
             "Who trusts the students can mark as an ordinary user by `make mark TRUST=1 ...`, "
             f"which limits time and memory only. {'; '.join(failures)}"

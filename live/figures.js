@@ -20,13 +20,14 @@
   }
 
   // The loss by epoch, and the rows of the factors in the plane.
-  function learning({ move }, { A, floors }) {
+  function learning({ move, form }, { A, floors }) {
+    const last = Number(form.elements.epochs.max);
     return ({ lr, rank, epochs, seed }) => {
       const floor = floors[rank - 1];
       const curve = [];
       const record = (epoch, U, V) => curve.push([epoch, loss(A, U, V)]);
       const inPlane = ([x, y = 0]) => [x, y]; // at rank 1 on the axis
-      move("floor", [[1, floor], [1e9, floor]]);
+      move("floor", [[1, floor], [last, floor]]);
       move("U", []);
       move("V", []);
       try {

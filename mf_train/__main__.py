@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +49,14 @@ def train(options):
     team = Team.of_torchrun(options.timeout)
     if options.strata < team.size:
         raise ValueError(f"--strata is {options.strata}; {team.size} processes need {team.size}")
+    with lock(options.out) if team.process == 0 else nullcontext():
+        descend(options, team)
+
+
+def descend(options, team):
+    """All epochs that are not done yet, with the checkpoints between them."""
     shards = None
     if team.process == 0:
-        lock_file = lock(options.out)  # noqa: F841 - it is locked while it is open
         tensors, metadata, train, test = prepare(options)
         factors = tensors["U"], tensors["V"]
         teams = [Team(process, team.size) for process in range(team.size)]
@@ -116,7 +122,9 @@ def prepare(options):
         metadata = {"settings": settings, "digest": digest, "epoch": 0, "rmse": None}
         generator = torch.Generator().manual_seed(options.seed)
         U, V = (0.1 * torch.rand(size, options.rank, generator=generator) for size in shape)
-        mu, row, col = (np.float32(x) for x in least_squares(*train, shape, options.damping))
+        mu, row, col = (
+            np.asarray(x, np.float32) for x in least_squares(*train, shape, options.damping)
+        )
         tensors = {"U": U.numpy(), "V": V.numpy(), "mu": mu, "row": row, "col": col}
     tensors |= {"users": users.to_numpy(), "movies": movies.to_numpy()}
     metadata["titles"] = titles.tolist()

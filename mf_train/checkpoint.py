@@ -45,7 +45,7 @@ def load(file):
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}
         check(tensors, **metadata)
     except Exception as error:  # whatever a damaged or foreign file may raise
-        raise ValueError(f"{file} holds no factors of mf_train ({error!r:.200})") from error
+        raise ValueError(f"{file} holds no factors of mf_train ({error})") from error
     return tensors, metadata
 
 

@@ -1,4 +1,4 @@
-"""SGD in strata: an order of the entries that threads and processes can share (Gemulla et al. 2011).
+"""SGD in strata: an order of the entries that threads and processes share (Gemulla et al. 2011).
 
 Rows and columns are cut into S runs each, with about as many entries in every run. Of the S x S
 blocks, those on one wrapped diagonal, a stratum, share no row and no column: so they can be done at

@@ -1,4 +1,4 @@
-"""A start that leads a run to the figures that somebody printed of it: sections 1.2 and 3.1."""
+"""A start that leads a run to the numbers that somebody printed: 1.2 and 3.1."""
 
 import torch
 
@@ -6,7 +6,7 @@ import torch
 def find_start(run, printed, seed, steps=260, reweight_from=200):
     """Fit a start (U0, V0), 3 x 2 each and within (0, 1), to the printed figures.
 
-    run(U0, V0) gives the figures of a run, as a vector. Levenberg-Marquardt: replace run
+    run(U0, V0) gives the numbers of a run, as a vector. Levenberg-Marquardt: replace it
     by its tangent, solve a least-squares problem for the step, and take the step if it
     helps. At the end a figure counts the more the further off it is, until the largest
     deviation is as small as can be (Lawson 1961). Returns the best start seen, in

@@ -91,7 +91,7 @@ def show_figures(folder):
 
 
 def show_completions(folder):
-    """Section 3.1's first live figure, for the first page; the names in it differ from those in the section."""
+    """Section 3.1's first live figure, for the first page, with names of its own in it."""
     [notebook] = folder.glob("3.1-*.ipynb")
     outputs = [output for cell in read_cells(notebook) for output in cell.get("outputs", [])]
     pages = ["".join(output.get("data", {}).get("text/html", "")) for output in outputs]

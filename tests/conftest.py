@@ -1,10 +1,8 @@
-"""What the tests share: data that not everybody has, random examples, the report, Chromium."""
+"""What the tests share: data that not everybody has, random examples, Chromium."""
 
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -36,16 +34,6 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture(scope="session")
-def build(tmp_path_factory):
-    """The report, built with warnings as errors. READY is empty: the packages are installed."""
-    folder = tmp_path_factory.mktemp("build")
-    variables = [f"BUILD={folder}", f"BIN={Path(sys.executable).parent}", "READY="]
-    made = subprocess.run(["make", "pages", *variables], cwd=ROOT, capture_output=True, text=True)
-    assert made.returncode == 0, made.stdout + made.stderr
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What the modules are compared with: the coursework's own loops in PyTorch, for the tests and the bench.
+"""What the modules are compared with: the coursework's own loops in PyTorch.
 
 Weight decay is added as the docstrings define it; w = 0 is the coursework's.
 """
@@ -30,7 +30,7 @@ def gd(A, M, U, V, num_epochs, lr, w=0.0):
 
 
 def damped_means(A, M, damping):
-    """The least-squares problem written out: one equation a rating, one for each damped level; the shortest solution."""
+    """The least-squares problem written out: an equation a rating, and one a damped level."""
     (m, n), entries = A.shape, torch.nonzero(M)
     X = torch.zeros(len(entries) + m + n, 1 + m + n, dtype=torch.float64)
     y = torch.zeros(len(X), dtype=torch.float64)

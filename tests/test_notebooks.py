@@ -1,8 +1,10 @@
-"""The notebooks: executed in order, with alt text and claims, and sound with other parameters. nbval checks outputs."""
+"""The notebooks: executed in order, true to the ledger, sound with other parameters."""
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -16,198 +18,122 @@ import mf_core
 from mf_claims import MIME, ledger
 from mf_data import Ratings, load_ratings
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
-*_, RATINGS, HELD_OUT = NOTEBOOKS
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-def code_cells(path):
-    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+def cells_of(path, cell_type="code"):
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell for cell in cells if cell.cell_type == cell_type]
+
+
+def outputs_of(path):
+    return [output for cell in cells_of(path) for output in cell.outputs]
 
 
 def tags(cell):
     return cell.metadata.get("tags", [])
 
 
-def test_there_is_a_notebook_for_each_section_and_one_beyond():
-    sections = ["1.1-", "1.2-", "2.1-", "3.1-", "4.1-", "5.1-"]
-    assert [path.stem[:4] for path in NOTEBOOKS] == sections
+# ------------------------------------------------------------------------------ as they are stored
 
 
 @each
-def test_all_code_cells_were_executed_in_order_without_an_error(path):
-    cells = code_cells(path)
-    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    assert not [
-        o
-        for cell in cells
-        for o in cell.outputs
-        if o.output_type == "error" or o.get("name") == "stderr"
-    ]
+def test_all_code_cells_were_executed_in_order_without_an_error_or_a_warning(path):
+    """nbval passes over a cell that was never executed."""
+    counts = [cell.execution_count for cell in cells_of(path)]
+    assert counts == list(range(1, len(counts) + 1))
+    for output in outputs_of(path):
+        assert output.output_type != "error" and output.get("name") != "stderr"
 
 
 @each
-def test_the_stored_file_is_in_the_form_that_refresh_gives(path):
-    notebook = nbformat.read(path, as_version=4)
-    assert [cell.id for cell in notebook.cells] == [
-        f"cell-{k:02d}" for k in range(1, len(notebook.cells) + 1)
-    ]
-    assert (
-        not any("execution" in cell.metadata for cell in notebook.cells)
-        and "widgets" not in notebook.metadata
-    )
-    assert path.read_text(encoding="utf-8").endswith("}\n")
+def test_every_figure_says_in_words_and_numbers_what_it_shows(path):
+    for output in outputs_of(path):
+        if "image/png" in output.get("data", {}):
+            alt = output.metadata["image/png"]["alt"]
+            assert len(alt) > 40 and re.search(r"\d", alt)
 
 
 @each
-def test_only_sliders_and_progress_bars_are_exempt_from_the_check_of_outputs(path):
-    for cell in code_cells(path):
-        if "nbval-ignore-output" in tags(cell):
-            assert "explore(" in cell.source or "tqdm(" in cell.source
-
-
-@each
-def test_every_figure_says_in_words_what_it_shows(path):
-    for cell in code_cells(path):
-        for output in cell.outputs:
-            if "image/png" in output.get("data", {}):
-                alt = output.metadata["image/png"]["alt"]
-                assert len(alt) > 40 and re.search(r"\d", alt), cell.source
-
-
-@each
-def test_live_figures_keep_their_drawings_together_and_run_the_present_script(path):
-    """What a drawing refers to is in it, whatever its names have become; live.js is in it as it is now."""
-    script = (path.parent / "live.js").read_text(encoding="utf-8")
-    outputs = [
-        o
-        for c in code_cells(path)
-        for o in c.outputs
-        if 'class="live"' in o.get("data", {}).get("text/html", "")
-    ]
-    assert outputs or path == RATINGS
-    for output in outputs:
-        page = output.data["text/html"]
-        named = re.findall(r'href="#([^"]+)"', page) + re.findall(r"url\(#([^)]+)\)", page)
-        assert set(named) <= set(re.findall(r'\bid="([^"]+)"', page))
-        assert script in page, "live.js or moving.py has changed since: make refresh"
-
-
-@each
-def test_cells_are_short_and_headings_in_order(path):
-    cells = nbformat.read(path, as_version=4).cells
-    assert 25 <= len(cells) <= 60
-    assert all(
-        len([line for line in c.source.splitlines() if line.strip()]) <= 20
-        for c in cells
-        if c.cell_type == "code"
-    )
-    levels = [
-        len(h)
-        for c in cells
-        if c.cell_type == "markdown"
-        for h in re.findall(r"^(#+) ", c.source, re.M)
-    ]
-    assert levels[0] == 1
-    assert all(1 < after <= before + 1 for before, after in pairwise(levels))
-
-
-@each
-def test_every_notebook_has_its_parts(path):
-    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
-    for part in ("**What you will do.**", "**What you will learn.**", "**What you will need.**", "## Explore",
-                 "## Check your understanding", "## Read more"):  # fmt: skip
-        assert part in text
-    assert 3 <= text.count("<details>") == text.count("</details>") <= 7
-
-
-@each
-def test_the_claims_that_a_notebook_makes_are_the_ledgers_of_its_section(path):
+def test_a_notebook_records_each_claim_of_its_section_once(path):
     recorded = [
-        o.data[MIME]["name"]
-        for c in code_cells(path)
-        for o in c.outputs
-        if MIME in o.get("data", {})
+        output.data[MIME]["name"] for output in outputs_of(path) if MIME in output.get("data", {})
     ]
-    checked = [
-        name
-        for c in code_cells(path)
-        for name in re.findall(r'claim\("([\w-]+)"\)\.check', c.source)
-    ]
-    section = path.stem[:3]
-    assert recorded == checked
-    assert sorted(recorded) == sorted(
-        name for name, entry in ledger().items() if entry.section == section
-    )
-
-
-# What stands in the text besides the report's figures and what the exercise gives: a setting, or an example of its own.
-GIVEN = "1.1 1.2 2.1 3.1 4.1 5.1 1000 10000 0.01 0.00001"
-SETTINGS = {
-    "1.1": {"0.1": "a learning rate that the cell above tries"},
-    "1.2": {
-        "21": "the length of a vector: 12 + 9",
-        "0.1100": "an invented report's loss, in a question",
-        "0.13": "the limit in the cell above",
-    },
-    "5.1": {
-        "0.3": "per cent, in the cell below",
-        "300": "movies in the cell below",
-    },
-    "2.1": {
-        "300": "epochs of the run below",
-        "20": "a rank in the figure below",
-        "40": "a rank in the figure below",
-        "69": "the photograph's numbers, 150 x 128, by 150 + 128 + 1",
-    },
-}
+    own = [name for name, entry in ledger().items() if path.name.startswith(entry.section)]
+    assert sorted(recorded) == sorted(own)
 
 
 @each
-def test_numbers_in_the_text_are_the_exercises_or_the_ledgers(path):
-    """All else is printed by the cell that computed it. Whole numbers to 5 count entries, ranks and stars."""
-    known = (
-        {float(x) for x in GIVEN.split()}
-        | set(range(6))
-        | {float(x) for x in SETTINGS.get(path.stem[:3], {})}
-    )
-    for entry in ledger().values():
-        known |= (
-            set(torch.tensor(entry.reported, dtype=torch.float64).flatten().tolist())
-            if entry.reported
-            else set()
-        )
-    aside = (
-        r"```.*?```",
-        r"\$\$.*?\$\$",
-        r"\$.*?\$",
-        r"`[^`]*`",
-        r"\]\([^)]*\)",
-        r"\(\d\.\d\)|equation \d\.\d",
-        r"\b(?:19|20)\d\d\b",
-    )
-    for cell in nbformat.read(path, as_version=4).cells:
-        if cell.cell_type == "markdown" and not cell.source.startswith("## Read more"):
-            text = re.sub("|".join(aside), " ", cell.source, flags=re.S)
-            found = [x.replace(",", "") for x in re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?", text)]
-            assert [x for x in found if float(x) not in known] == [], cell.source
-
-
-@each
-def test_links_between_the_notebooks_lead_somewhere(path):
-    cells = nbformat.read(path, as_version=4).cells
-    for cell in (cell for cell in cells if cell.cell_type == "markdown"):
+def test_links_to_other_files_lead_somewhere(path):
+    for cell in cells_of(path, "markdown"):
         for target in re.findall(r"\]\(([^)#:]+)\)", cell.source):
             assert (path.parent / target).is_file(), target
 
 
+DECIMAL = r"(?<![\w.])\d[\d,]*\.\d\d+"
+INVENTED = {"0.1100"}  # a loss in a question of 1.2
+
+
 @each
-def test_a_notebook_leaves_no_name_of_this_machine(path):
-    text = path.read_text(encoding="utf-8")
-    assert str(path.parents[1]) not in text and str(Path.home()) + "/" not in text
+def test_a_decimal_in_the_text_is_printed_by_a_cell_or_stated_by_the_handin(path):
+    printed = " ".join(str(output.get("text", output.get("data"))) for output in outputs_of(path))
+    stated = " ".join(f"{entry.reported} {entry.words}" for entry in ledger().values())
+    known = {*re.findall(DECIMAL, printed + stated), *INVENTED}
+    for cell in cells_of(path, "markdown"):
+        text = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", " ", cell.source, flags=re.S)
+        assert set(re.findall(DECIMAL, text)) <= known, cell.source
 
 
-# ------------------------------------------------------------------------------------------------------------- papermill
+# ------------------------------------------------------------------------------- planted mistakes
+
+DIFFERS = "Notebook cell execution failed"
+MISTAKES = {  # section, the right code, the wrong one, and what the check says that sees it
+    "V is updated with the old U[i]": (
+        "1.1",
+        "U[i] = U[i] + lr * e * V[j]\n                V[j] = V[j] + lr * e * U[i]\n",
+        "V[j] = V[j] + lr * e * U[i]\n                U[i] = U[i] + lr * e * V[j]\n",
+        "Tensor-likes are not close",
+    ),
+    "the mean for the sum": ("1.2", 'reduction="sum"', 'reduction="mean"', "mse_loss: 0.0136"),
+    "nothing is truncated": ("2.1", "S_cut[-1] = 0", "S_cut[-1]", "claim svd-loss: computed"),
+    "the error against a matrix with zeros in the gaps": (
+        "3.1",
+        '("completed-mse").check(((report - A)',
+        '("completed-mse").check(((report - A * M)',
+        "claim completed-mse: computed 0.65",
+    ),
+    "the mask is forgotten": (
+        "4.1",
+        "err = (A - U @ V.T) * M\n        U",
+        "err = A - U @ V.T\n        U",
+        "Tensor-likes are not close",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_planted_mistake_is_seen_by_its_check(mistake, tmp_path):
+    section, right, wrong, message = MISTAKES[mistake]
+    [path] = [path for path in NOTEBOOKS if path.name.startswith(section)]
+    notebook = nbformat.read(path, as_version=4)
+    [cell] = [cell for cell in notebook.cells if right in cell.source]
+    cell.source = cell.source.replace(right, wrong)
+    nbformat.write(notebook, tmp_path / path.name)
+    # A claim has to see it by itself: `make refresh` would replace the stored outputs.
+    nbval = "--nbval" if section == "1.2" else "--nbval-lax"
+    command = [sys.executable, "-m", "pytest", "-x", nbval, "--nbval-current-env", tmp_path]
+    paths = f"{ROOT}{os.pathsep}{ROOT / 'notebooks'}"
+    environment = os.environ | {"PYTHONPATH": paths}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode == 1 and message in run.stdout, run.stdout
+
+
+# ------------------------------------------------------------------ with other parameters
+
+[RATINGS] = (ROOT / "notebooks").glob("4.1-*.ipynb")
+[HELD_OUT] = (ROOT / "notebooks").glob("5.1-*.ipynb")
 
 
 def run(notebook, tmp_path, **parameters):
@@ -230,7 +156,6 @@ def printed(notebook):
 
 
 SMALL = {"users": 500, "num_epochs": 40, "lr": 5e-5, "seed": 7}
-QUICK = {"ranks": [10], "decays": [0.0, 0.1], "starts": 2}
 
 
 def test_the_ratings_notebook_runs_with_another_rank_and_seed(tmp_path):
@@ -241,11 +166,12 @@ def test_the_ratings_notebook_runs_with_another_rank_and_seed(tmp_path):
 
 
 @pytest.mark.parametrize(("path", "name", "value"), [
-    (RATINGS, "num_epochs", 0), (RATINGS, "rank", "x"), (RATINGS, "rank", 2.5), (HELD_OUT, "num_epochs", -1), (HELD_OUT, "rank", "x"),
+    (RATINGS, "num_epochs", 0), (RATINGS, "rank", "x"), (RATINGS, "rank", 2.5),
+    (HELD_OUT, "num_epochs", -1), (HELD_OUT, "rank", "x"),
 ])  # fmt: skip
 def test_a_bad_parameter_is_named(path, name, value, monkeypatch):
     monkeypatch.syspath_prepend(path.parent)
-    known, cells = {}, iter(code_cells(path))
+    known, cells = {}, iter(cells_of(path))
     for cell in cells:
         exec(cell.source, known)
         if "parameters" in tags(cell):
@@ -256,18 +182,9 @@ def test_a_bad_parameter_is_named(path, name, value, monkeypatch):
             exec(cell.source, known)
 
 
-def test_the_held_out_notebook_runs_on_a_smaller_table(tmp_path):
-    text = printed(run(HELD_OUT, tmp_path, **SMALL, **QUICK))
-    assert (
-        "at rank 10, on the edge of the grid" in text
-        and "Chosen: rank 10" in text
-        and "Lowest test error" in text
-    )
-
-
 def test_the_prediction_is_of_the_movies_row_and_the_users_column(capsys):
     """The cell marked as an answer, on factors that differ for every row and column."""
-    answers = [cell.source for cell in code_cells(RATINGS) if "answer" in tags(cell)]
+    answers = [cell.source for cell in cells_of(RATINGS) if "answer" in tags(cell)]
     titles = [f"Film {i}" for i in range(124)] + ["A Beautiful Mind"]
     A, M = torch.zeros(125, 150), torch.zeros(125, 150, dtype=torch.bool)
     names = {"ratings": Ratings(A, M, titles, "synthetic", ""), "A": A, "M": M}
@@ -276,17 +193,8 @@ def test_the_prediction_is_of_the_movies_row_and_the_users_column(capsys):
     assert names["prediction"] == 4 and "4.00 stars" in capsys.readouterr().out
 
 
-@with_movielens
-def test_both_notebooks_on_ratings_run_on_movielens(tmp_path):
-    real = {"source": "movielens", "path": str(MOVIELENS), "num_epochs": 200}
-    text = printed(run(RATINGS, tmp_path, **real))
-    assert "9724 movies x 610 users\n100,836 ratings" in text and "Beautiful Mind, A (2001)" in text
-    text = printed(run(HELD_OUT, tmp_path, **real, **QUICK))
-    assert "9724 movies x 610 users, 100,836 ratings" in text and "nobody knows" in text
-
-
 def test_the_ratings_notebook_runs_on_files_in_the_courses_format(tmp_path):
-    """Made-up ratings in the course's format: the claim about the course's tensor must then be checked, and fail."""
+    """Made-up ratings: the claim about the course's tensor must be checked, and fail."""
     generator = torch.Generator().manual_seed(0)
     ratings = torch.randint(0, 6, (130, 50), generator=generator).float()
     torch.save(ratings, tmp_path / "ratings.pt")
@@ -296,17 +204,17 @@ def test_the_ratings_notebook_runs_on_files_in_the_courses_format(tmp_path):
         run(RATINGS, tmp_path, source="course", path=str(tmp_path), num_epochs=20)
 
 
-# ---------------------------------------------------------------------------------------- 5.1's ladder of models
+# ----------------------------------------------------------------- the ladder of models in 5.1
 
 
 def held_out(ratings, seed=0, parts=None, **parameters):
-    """Run the cells of 5.1 that are tagged "ladder", from the split on, on these ratings; all their names.
+    """Run the cells of 5.1 that are tagged "ladder" on these ratings; all their names.
 
     With the notebook's own parameters but for those given. parts are the masks of the training
     and the test part, instead of the notebook's split.
     """
     names = vars(mf_core) | {"torch": torch, "pd": pd, "tqdm": lambda ranks, *_, **__: ranks}
-    for cell in code_cells(HELD_OUT):
+    for cell in cells_of(HELD_OUT):
         if "parameters" in tags(cell):
             exec(cell.source, names)
             names |= {"A": ratings.A, "M": ratings.M, "seed": seed} | parameters
@@ -361,22 +269,9 @@ def test_the_test_part_has_no_say_in_what_is_chosen_or_predicted(a_few, names):
     assert after > before + 0.1
 
 
-def test_a_split_that_is_given_replaces_the_notebooks_own(a_few, names):
-    given = names["test"], names["train"]
-    again = held_out(a_few, parts=given, **CORNER)
-    assert torch.equal(again["train"], given[0]) and torch.equal(again["test"], given[1])
-    assert not (again["fit"] & ~given[0]).any() and not (again["valid"] & ~given[0]).any()
-
-
-def test_the_mean_of_several_starts_is_the_mean_of_their_predictions(names):
-    alone = [names["averaged"]([pair]) for pair in names["fitted"]]
-    assert not torch.equal(*alone)
-    torch.testing.assert_close(names["averaged"](names["fitted"]), sum(alone) / len(alone))
-
-
 @with_movielens
 def test_on_movielens_each_rung_is_better_and_the_last_reaches_its_target():
-    """The mean of three splits, from fewer ranks, decays and starts than the notebook's, to save time."""
+    """The mean of three splits, from fewer ranks, decays and starts than the notebook's."""
     ratings = load_ratings("movielens", MOVIELENS)
     quick = {"ranks": [40, 150], "decays": [0.05, 0.1], "num_epochs": 20, "lr": 5e-4}
     runs = [held_out(ratings, seed, **quick, starts=3) for seed in range(3)]
