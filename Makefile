@@ -80,8 +80,8 @@ mark: $(READY)  ## mark SUBMISSIONS=folder, which has a folder or a zip file for
 	@$(if $(SUBMISSIONS),,echo "Name the folder of submissions: make mark SUBMISSIONS=folder"; exit 1)
 	$(BIN)/python assignment/marking.py "$(SUBMISSIONS)" --build $(BUILD) $(if $(TRUST),--trust)
 
-data: $(READY)  ## download the course's ratings and MovieLens's ml-latest-small
-	$(BIN)/python -m mf_data
+data: $(READY)  ## download the course's ratings, or a set of MovieLens: make data SET=ml-25m
+	$(BIN)/python -m mf_data $(SET)
 
 # Two peers that only the bench needs; one that does not install here is named as missing.
 bench: $(READY)  ## speed as ratios: report/bench.txt

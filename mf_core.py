@@ -41,7 +41,7 @@ __all__ = [  # the coursework's functions; the loops serve mf_train as well
 WORK_PER_CALL = 20_000_000  # entries x rank in a compiled call; between two, Ctrl-C is noticed
 STAGGER = 8  # rows that advance together in SGD
 BLOCKS = 4  # blocks of rows in GD: a fixed number, so that threads do not change the result
-SMALL = 10_000  # cells; with fewer, GD runs all epochs in one thread
+SMALL = 10_000  # cells; with fewer, GD visits entries one by one
 
 
 def compiled(**options):
@@ -147,13 +147,33 @@ def gd_rows(A, M, U, Vt, lr, decay_u, first, last, step_v):
         U[i : i + count] = u[:count]
 
 
-@fast
-def gd_epochs(A, M, U, Vt, lr, decay_u, decay_v, step_v, num_epochs):
-    """num_epochs of a small table, in one thread; return how many ended with finite factors."""
+@strict
+def gd_entries(rows, cols, values, U, V, lr, decay_u, decay_v, num_epochs):
+    """GD that visits observed entries only; return how many epochs ended with finite factors."""
+    errors = np.empty_like(values)
+    step_u = np.empty_like(U)
+    step_v = np.empty_like(V)
     for epoch in range(num_epochs):
-        gd_rows(A, M, U, Vt, lr, decay_u, 0, len(A), step_v)
-        Vt += lr * (step_v - decay_v * Vt)
-        if not (np.isfinite(U).all() and np.isfinite(Vt).all()):
+        step_u[:] = 0
+        for p in range(len(values)):
+            u = U[rows[p]]
+            v = V[cols[p]]
+            step = step_u[rows[p]]
+            error = values[p]
+            for k in range(len(u)):
+                error -= u[k] * v[k]
+            for k in range(len(u)):
+                step[k] += error * v[k]
+            errors[p] = error
+        U += lr * (step_u - decay_u * U)
+        step_v[:] = 0
+        for p in range(len(values)):
+            u = U[rows[p]]
+            step = step_v[cols[p]]
+            for k in range(len(u)):
+                step[k] += errors[p] * u[k]
+        V += lr * (step_v - decay_v * V)
+        if not (np.isfinite(U).all() and np.isfinite(V).all()):
             return epoch
     return num_epochs
 
@@ -250,34 +270,39 @@ def gd_factorize_masked(
     and the E from before. With weight_decay w, U[i] also shrinks by lr w U[i] for each entry that
     is observed in row i, and V[j] by lr w V[j] for each in column j.
 
-    A is dense; threads share its rows, and their number does not change the result. Sums are not
-    in a fixed order, so processors may differ in the last digits. All else, but for the default
-    of lr, is as for `sgd_factorize_masked`.
+    A is dense. If most cells are empty, only the observed entries are visited. If not, threads
+    share the rows; their number does not change the result, but sums are not in a fixed order, so
+    processors may differ in the last digits. All else, but for the default of lr, is as for
+    `sgd_factorize_masked`.
     """
     A = check_matrix(A)
     M = check_mask(M, A)
     num_epochs, lr, weight_decay = check_settings(num_epochs, lr, weight_decay, callback, A)
     U, V = initial_factors(A, rank, init, generator)
-    Vt = V.T.contiguous()
-    arguments = (A.numpy(), M.numpy(), U.numpy(), Vt.numpy(), lr)  # U and Vt change in place
     decay_u = weight_decay * M.sum(1).to(A.dtype).numpy()
     decay_v = weight_decay * M.sum(0).to(A.dtype).numpy()
+    if A.numel() < SMALL or M.sum() < A.numel() / 10:
+        entries = observed_entries(A, M)
+        decays = (decay_u[:, None], decay_v[:, None])
+
+        def run(epochs):  # changes U and V in place
+            return gd_entries(*entries, U.numpy(), V.numpy(), lr, *decays, epochs)
+
+        epochs_per_call = max(1, WORK_PER_CALL // (len(entries[0]) * U.shape[1]))
+        return descend(run, epochs_per_call, U, V, num_epochs, lr, callback)
+    Vt = V.T.contiguous()
+    arguments = (A.numpy(), M.numpy(), U.numpy(), Vt.numpy(), lr)  # U and Vt change in place
     steps_v = np.empty((BLOCKS, *Vt.shape), decay_u.dtype)  # one from each block of rows
     edges = np.linspace(0, len(A), BLOCKS + 1).astype(np.int64)
 
     def run_block(b):
         gd_rows(*arguments, decay_u, edges[b], edges[b + 1], steps_v[b])
 
-    def run_small(epochs):
-        return gd_epochs(*arguments, decay_u, decay_v, steps_v[0], epochs)
-
     def run_in_blocks(_):  # one epoch
         list(threads.map(run_block, range(BLOCKS)))  # waits for all
         Vt.numpy()[:] += lr * (steps_v.sum(0) - decay_v * Vt.numpy())
         return int(bool(U.isfinite().all() and Vt.isfinite().all()))
 
-    if A.numel() < SMALL:
-        return descend(run_small, 100, U, Vt.T, num_epochs, lr, callback)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         return descend(run_in_blocks, 1, U, Vt.T, num_epochs, lr, callback)
 

@@ -1,4 +1,4 @@
-"""The data sets: the coursework's 3 x 3 matrix, and ratings from three sources (data/README.md)."""
+"""The data sets: the coursework's 3 x 3 matrix, MovieLens, the course's table (data/README.md)."""
 
 import codecs
 import csv
@@ -12,16 +12,14 @@ from itertools import compress
 from pathlib import Path
 
 import pandas as pd
+import pooch
 import torch
-
-from mf_synthetic import synthetic_ratings
 
 __all__ = ["Ratings", "download_ratings", "load_coursework_matrix", "load_ratings", "load_start",
            "read_movies", "read_ratings"]  # fmt: skip
 
 DATA = Path(__file__).resolve().parent / "data"
-PLACES = {"course": "course", "movielens": "movielens/ml-latest-small.zip"}  # in DATA
-MAX_CELLS = 200_000_000  # of a dense table of ratings: 1 GB with its mask
+MAX_CELLS = 100_000_000  # of a dense table of ratings: 1.3 GB with its mask and times
 
 
 @dataclass(frozen=True)
@@ -31,10 +29,10 @@ class Ratings:
     A: torch.Tensor  # (m, n) float32, 0 where there is no rating; sparse COO if too large for that
     M: torch.Tensor | None  # (m, n) bool; None if A is sparse: its stored entries are the ratings
     titles: list[str]  # of the m movies
-    source: str  # "synthetic", "course" or "movielens"
+    source: str  # "movielens" or "course"
     note: str  # what the data are and their licence, for the reader
     genres: list[str] | None = None  # of the m movies, where the source tells
-    expected: torch.Tensor | None = None  # (m, n) float32: a cell's mean rating; synthetic only
+    times: torch.Tensor | None = None  # as A, int64: when it was rated, in seconds since 1970
 
 
 def load_coursework_matrix() -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,95 +48,75 @@ def load_start(section: str) -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(torch.tensor(start[name], dtype=torch.float32) for name in "UV")
 
 
-def load_ratings(source="synthetic", path=None, *, seed: int = 0, users: int = 10_000) -> Ratings:
-    """Movie ratings from one of three sources.
+def load_ratings(source="movielens", path=None) -> Ratings:
+    """Movie ratings of "movielens" or of the "course".
 
-    "synthetic" needs no file: invented titles and simulated ratings of 1000 movies by so many
-    `users`, the same for the same seed on any machine. "course" reads ratings.pt and titles.csv in
-    the folder `path`. "movielens" reads a set of MovieLens (for its `path` see `read_ratings`):
-    rows are the rated movies and columns the users, in the order of their numbers; a table of more
-    than MAX_CELLS cells is sparse. Without `path`, both are read from where `make data` puts them.
-
-    Raises ValueError for a wrong argument or file, and FileNotFoundError.
+    "movielens" is ml-latest-small, or the set in `path` (see `read_ratings`): rows are the rated
+    movies, columns the users, in the order of their numbers; above MAX_CELLS cells it is sparse.
+    "course" reads ratings.pt and titles.csv in the folder `path`, or where `make data` puts them.
+    ValueError or FileNotFoundError names what is wrong.
     """
-    if source == "synthetic":
-        if path is not None:
-            raise ValueError(f"path is {path!r:.60}; synthetic ratings need none: leave it out")
-        note = f"Synthetic ratings (seed {seed}): simulated, with invented titles; no real "
-        note += "viewer or film is behind them."
-        return Ratings(**synthetic_ratings(seed, users), source="synthetic", note=note)
-    if source not in ("course", "movielens"):
-        raise ValueError(f"source is {source!r:.60}; it needs 'synthetic', 'course' or 'movielens'")
-    path = DATA / PLACES[source] if path is None else Path(path)
-    return _course(path) if source == "course" else _movielens(path)
+    if source not in ("movielens", "course"):
+        raise ValueError(f"source is {source!r:.60}; it needs to be 'movielens' or 'course'")
+    read = _course if source == "course" else _movielens
+    return read(DATA / source if path is None else Path(path))
 
 
 def _course(folder):
+    """The course's tensor and titles; nothing in a file of theirs is run."""
     file = _existing(folder / "ratings.pt")
-    A = _tensor(file)
-    if not _has_checksum(file, file.name):
-        warnings.warn(f"{file} is not the file that the course published", stacklevel=3)
-    titles_file = _existing(folder / "titles.csv")
-    titles = _table(titles_file, ["movie", "name"]).sort_values("movie")
-    if titles["movie"].tolist() != list(range(len(A))):
-        needs = f"one title for each of the {len(A)} movies of ratings.pt, numbered from 0 on"
-        raise ValueError(f"{titles_file} does not match the tensor; it needs {needs}")
-    note = "The course's extract of the Netflix Prize ratings; they are not redistributed here."
-    return Ratings(A, A != 0, titles["name"].tolist(), "course", note)
-
-
-def _tensor(file):
-    """The course's tensor, float32, from a file of torch.save; nothing in it is run."""
     try:
         A = torch.load(file, weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises half a dozen kinds for a file that is not a tensor
         raise ValueError(f"{file} is not a tensor saved by torch.save: {error!r:.300}") from error
     is_dense = isinstance(A, torch.Tensor) and A.layout == torch.strided and not A.is_nested
     if not is_dense or A.ndim != 2 or not A.is_floating_point() or A.numel() > MAX_CELLS:
-        needs = f"a dense two-dimensional float tensor of at most {MAX_CELLS} cells"
-        raise ValueError(f"{file} does not hold {needs}; get it again")
+        raise ValueError(f"{file} needs a dense 2-D float tensor of at most {MAX_CELLS} cells")
     A = A.detach().float().contiguous()
     if not ((A == 0) | ((A >= 1) & (A <= 5))).all() or not A.any():
         raise ValueError(f"{file} has no rating or other values than 0 (not rated) and 1 to 5")
-    return A
+    if not _has_checksum(file, file.name):
+        warnings.warn(f"{file} is not the file that the course published", stacklevel=3)
+    file = _existing(folder / "titles.csv")
+    titles = _table(file, ["movie", "name"]).sort_values("movie")
+    if titles["movie"].tolist() != list(range(len(A))):
+        raise ValueError(f"{file} needs one title for each of the {len(A)} movies, from 0 on")
+    note = "The course's extract of the Netflix Prize ratings; they are not redistributed here."
+    return Ratings(A, A != 0, titles["name"].tolist(), "course", note)
 
-
-# --------------------------------------------------------------------------------- MovieLens' files
 
 TYPES = {"userId": "int32", "movieId": "int32", "rating": "float32", "timestamp": "int64",
          "title": str, "genres": str, "movie": "int32", "name": str}  # fmt: skip
 RATING = ["userId", "movieId", "rating", "timestamp"]
 MOVIE = ["movieId", "title", "genres"]
-GENRES = ["unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime",
-          "Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance",
-          "Sci-Fi", "Thriller", "War", "Western"]  # fmt: skip  # in the order of ml-100k's flags
+GENRES = """unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy
+Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western""".split()  # ml-100k's flags
 MOVIES_FILES = {"ratings.csv": "movies.csv", "ratings.dat": "movies.dat", "u.data": "u.item"}
-# Of the files without a header. pandas' fast reader takes no separator of two characters, such as
-# "::" in ratings.dat: there it sees an empty column between the two.
+# Files without a header. pandas' fast engine takes no separator of two characters, and sees an
+# empty column in each "::". ml-10m is in UTF-8; ml-1m and ml-100k in Latin-1, never valid UTF-8.
+codecs.register_error(
+    "latin-1", lambda error: (error.object[error.start : error.end].decode("latin-1"), error.end)
+)
+PLAIN = {"header": None, "quoting": csv.QUOTE_NONE, "encoding_errors": "latin-1"}
 LAYOUTS = {
     "ratings.dat": {"sep": ":", "names": ["userId", 1, "movieId", 3, "rating", 5, "timestamp"]},
     "movies.dat": {"sep": "::", "names": MOVIE, "engine": "python"},
     "u.data": {"sep": "\t", "names": RATING},
     "u.item": {"sep": "|", "names": [*MOVIE[:2], "released", "video", "address", *GENRES]},
 }
-# ml-10m is in UTF-8; ml-1m and ml-100k are in Latin-1, of which no accent is UTF-8.
-codecs.register_error(
-    "latin-1", lambda error: (error.object[error.start : error.end].decode("latin-1"), error.end)
-)
-PLAIN = {"header": None, "quoting": csv.QUOTE_NONE, "encoding_errors": "latin-1"}
 CHUNK = 2**20  # records read at a time: between two, Ctrl-C works
 MAX_RATIO = 100  # of the size of a file in a zip to its packed size
 
 
-def read_ratings(path) -> pd.DataFrame:
+def read_ratings(path, *, times=False) -> pd.DataFrame:
     """The ratings of a MovieLens set: userId, movieId (int32), rating (float32).
 
-    `path` is a folder or a zip file, which is read without unpacking it, in any published format
-    (ml-latest, ml-25m, ml-32m; ml-1m, ml-10m; ml-100k), or a fold of ml-100k, such as u1.base.
-    ValueError or FileNotFoundError names what is wrong.
+    `path` is a folder or zip (not unpacked) in any published format (ml-latest, ml-25m, ml-32m;
+    ml-1m, ml-10m; ml-100k), or a fold of ml-100k, such as u1.base. `times` adds timestamp (int64),
+    in seconds since 1970. ValueError or FileNotFoundError names what is wrong.
     """
     file, kind = _located(path)
-    ratings = _table(file, RATING[:3], kind)
+    ratings = _table(file, RATING if times else RATING[:3], kind)
     outside = ratings[~ratings["rating"].between(0.5, 5)]
     if len(outside):
         raise ValueError(f"{file} has a rating outside 0.5 to 5: {outside.iloc[0].to_dict()}")
@@ -149,12 +127,9 @@ def read_movies(path) -> pd.DataFrame:
     """The movies of a MovieLens set: movieId (int32), title, genres; `path` as in read_ratings."""
     ratings_file, kind = _located(path)
     file = _existing(ratings_file.parent / MOVIES_FILES[kind])
+    movies = _table(file, [*MOVIE[:2], *GENRES] if kind == "u.data" else MOVIE, file.name)
     if kind == "u.data":
-        movies = _table(file, [*MOVIE[:2], *GENRES], file.name)
-        flags = movies[GENRES].to_numpy(bool)
-        movies["genres"] = ["|".join(compress(GENRES, row)) for row in flags]
-    else:
-        movies = _table(file, MOVIE, file.name)
+        movies["genres"] = ["|".join(compress(GENRES, flags)) for flags in movies[GENRES].values]
     twice = movies["movieId"][movies["movieId"].duplicated()]
     if len(twice):
         raise ValueError(f"{file} lists movie {twice.iloc[0]} twice; drop one")
@@ -163,29 +138,33 @@ def read_movies(path) -> pd.DataFrame:
 
 def _movielens(path):
     movies = read_movies(path).set_index("movieId")
-    ratings = read_ratings(path)
+    ratings = read_ratings(path, times=True)
     cols, user_ids = pd.factorize(ratings["userId"], sort=True)
     rows, movie_ids = pd.factorize(ratings["movieId"], sort=True)
     untitled = movie_ids.difference(movies.index)
     if len(untitled):
         raise ValueError(f"{path} rates movie {untitled[0]} and has no title of it; get it again")
-    m, n = len(movie_ids), len(user_ids)
-    cells, order = torch.sort(torch.from_numpy(rows * n + cols))
+    size = len(movie_ids), len(user_ids)
+    cells, order = torch.sort(torch.from_numpy(rows * size[1] + cols))
     twice = order[1:][cells.diff() == 0]
     if len(twice):
-        user, movie, _ = ratings.iloc[int(twice[0])].astype(int)
+        user, movie = ratings.loc[int(twice[0]), ["userId", "movieId"]].astype(int)
         raise ValueError(f"{path} has a second rating of movie {movie} by user {user}; drop one")
-    indices = torch.stack([cells // n, cells % n])
-    values = torch.tensor(ratings["rating"].to_numpy())[order]
-    A = torch.sparse_coo_tensor(indices, values, (m, n), is_coalesced=True, check_invariants=True)
-    M = None
-    if m * n <= MAX_CELLS:
-        A = A.to_dense()
-        M = A > 0
-    movies = movies.loc[movie_ids]
-    note = "MovieLens (GroupLens): for research; cite Harper & Konstan (2015); redistribution on "
-    note += "the same conditions."
-    return Ratings(A, M, movies["title"].tolist(), "movielens", note, movies["genres"].tolist())
+    indices = torch.stack([cells // size[1], cells % size[1]])
+    is_dense = size[0] * size[1] <= MAX_CELLS
+
+    def tensor(column):
+        values = torch.tensor(ratings[column].to_numpy())[order]
+        A = torch.sparse_coo_tensor(
+            indices, values, size, is_coalesced=True, check_invariants=False
+        )
+        return A.to_dense() if is_dense else A
+
+    A = tensor("rating")
+    M = A > 0 if is_dense else None
+    titles, genres = (movies.loc[movie_ids, column].tolist() for column in ("title", "genres"))
+    note = "MovieLens (GroupLens), for research and education; cite Harper & Konstan (2015)."
+    return Ratings(A, M, titles, "movielens", note, genres, tensor("timestamp"))
 
 
 def _existing(file):
@@ -242,42 +221,37 @@ def _table(file, columns, kind=None):
 
 # ---------------------------------------------------------------------------------------- download
 
-PAGES = {
-    "course": "https://ecs-vlc.github.io/COMP6258/labs/lab1/",
-    "movielens": "https://files.grouplens.org/datasets/movielens/",
-}
-FILES = {"course": ["ratings.pt", "titles.csv"], "movielens": ["ml-latest-small.zip"]}
+COURSE_PAGE = "https://ecs-vlc.github.io/COMP6258/labs/lab1/"
+MOVIELENS_PAGE = "https://files.grouplens.org/datasets/movielens/"
 CHECKSUMS = {  # of the course's files, as published: git's blob id, and SHA-256
     "ratings.pt": "5a33a0bb1969582c7ef331f11707d35d997afb8b",
     "titles.csv": "f1f37f48558fdd1306fc47bc8e86d8d556d9a08d013c3659087e9054f3fcdf90",
 }
 
 
-def download_ratings(source, folder=DATA, *, url=None, timeout=30) -> Path:
-    """Download the files of "course" or "movielens" to folder/source; return load_ratings' `path`.
+def download_ratings(name="course", folder=DATA, *, timeout=30) -> Path:
+    """Download the course's files, or a set of MovieLens such as "ml-25m"; return its `path`.
 
-    They come from the sources' own pages, or from `url`, a mirror. A file that is there is kept.
-    `timeout` is in seconds. Raises OSError, which says what to do, when a file cannot be got.
+    A file that is there is kept. A new one gets its name when it has its checksum or, of MovieLens,
+    can be read. `timeout` is in seconds. Raises OSError, which says what to do.
     """
-    if source not in PAGES:
-        raise ValueError(f"source is {source!r:.60}; it needs to be 'course' or 'movielens'")
-    for name in FILES[source]:
-        file = Path(folder, source, name)
+    path = Path(folder, "course" if name == "course" else f"{name}.zip")
+    files = [path / file for file in CHECKSUMS] if name == "course" else [path]
+    page = COURSE_PAGE if name == "course" else MOVIELENS_PAGE
+    for file in files:
         if not file.exists():
-            _download((url or PAGES[source]).rstrip("/") + "/" + name, file, timeout)
-    return Path(folder, PLACES[source])
+            _download(page + file.name, file, timeout)
+    return path
 
 
 def _download(url, file, timeout):
-    """Download a file, which gets its name when it has the right checksum or loads."""
-    import pooch  # here, because it takes a while
-
     file.parent.mkdir(parents=True, exist_ok=True)
     half = file.with_name(file.name + ".half")
     try:
         pooch.HTTPDownloader(progressbar=True, chunk_size=2**16, timeout=timeout)(url, half, None)
         if file.name not in CHECKSUMS:
-            _movielens(half)
+            read_movies(half)
+            read_ratings(half)
         elif not _has_checksum(half, file.name):
             raise ValueError("wrong or damaged: it has another checksum")
         half.rename(file)
@@ -296,11 +270,9 @@ def _has_checksum(file, name):
 
 
 def main():
-    """`make data`"""
     try:
-        for source in PAGES:
-            print(download_ratings(source, DATA))
-    except OSError as error:
+        print(download_ratings(*sys.argv[1:2], folder=DATA))
+    except (OSError, ValueError) as error:
         sys.exit(str(error))
 
 

@@ -5,16 +5,14 @@ import http.server
 import os
 import shutil
 import signal
+import sys
 import threading
-import warnings
 import zipfile
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from conftest import MOVIELENS, with_movielens
 
 import mf_data
 from mf_data import download_ratings, load_ratings, read_movies, read_ratings
@@ -26,20 +24,18 @@ def test_the_coursework_matrix_is_the_printed_one_with_two_entries_missing():
     assert M.dtype == torch.bool and torch.nonzero(~M).tolist() == [[1, 0], [2, 1]]
 
 
-def test_the_courseworks_numbers_are_float32_whatever_torchs_default():
-    torch.set_default_dtype(torch.float64)
-    tensors = mf_data.load_coursework_matrix()[0], *mf_data.load_start("1.2")
-    torch.set_default_dtype(torch.float32)
-    assert {X.dtype for X in tensors} == {torch.float32}
-
-
-def test_synthetic_ratings_are_the_same_on_any_machine():
-    ratings = load_ratings()
-    digest = hashlib.sha256(np.ascontiguousarray(ratings.A.numpy())).hexdigest()
-    assert digest.startswith("d8681d2838c6b2b5") and torch.equal(ratings.M, ratings.A > 0)
-
-
 # ---------------------------------------------------------------------------------------- MovieLens
+
+
+def test_ml_latest_small_is_the_published_one():
+    account = (mf_data.DATA / "README.md").read_text(encoding="utf-8")
+    for name in ("ratings.csv", "movies.csv"):
+        digest = hashlib.sha256((mf_data.DATA / "movielens" / name).read_bytes()).hexdigest()
+        assert f"`movielens/{name}` | {digest}" in account
+    ratings = load_ratings()
+    assert ratings.A.shape == (9724, 610) and ratings.M.sum() == 100_836
+    assert ratings.titles[3635] == "Beautiful Mind, A (2001)"
+
 
 # Users and movies out of order; the last movie has no rating.
 RATINGS = "7,3,4.5,9\n2,3,0.5,7\n2,1,5.0,8\n7,8,3.0,6\n"
@@ -55,19 +51,18 @@ for genre, flags in FLAGS.items():
     ML_100K["u.item"] = ML_100K["u.item"].replace(genre, flags)
 ML_100K["u.item"] = ML_100K["u.item"].replace(",", "|")
 TABLE = [[5.0, 0.0], [0.5, 4.5], [0.0, 3.0]]
+TIMES = [[8, 0], [7, 9], [0, 6]]
 TITLES = ["Amélie", "Three: $5", "NA"]
 
 
 def stored(path, files, encoding="utf-8"):
     """A folder, or a zip where the path ends so, with these files."""
-    path.mkdir() if path.suffix != ".zip" else zipfile.ZipFile(path, "w").close()
+    folder = path.with_suffix("")
     for name, text in files.items():
-        content = text.encode(encoding, "surrogateescape")
-        if path.is_dir():
-            (path / name).write_bytes(content)
-        else:
-            with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-                archive.writestr(f"ml/{name}", content)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text.encode(encoding, "surrogateescape"))
+    if path.suffix == ".zip":
+        shutil.make_archive(folder, "zip", folder.parent, folder.name)
     return path
 
 
@@ -82,32 +77,33 @@ def test_every_published_format_gives_movies_by_users_in_the_order_of_their_numb
 ):
     path = stored(tmp_path / name, files, encoding)
     before = sorted(tmp_path.rglob("*"))
-    ratings = load_ratings("movielens", path)
+    ratings = load_ratings(path=path)
     assert ratings.A.tolist() == TABLE and ratings.A.dtype == torch.float32
     assert torch.equal(ratings.M, ratings.A > 0)
+    assert ratings.times.tolist() == TIMES and ratings.times.dtype == torch.int64
     assert ratings.titles == TITLES and ratings.genres == ["Comedy", "War", "War"]
     assert sorted(tmp_path.rglob("*")) == before  # a zip is not unpacked
 
 
 def test_a_fold_of_ml_100k_is_named_itself(tmp_path):
     folder = stored(tmp_path / "ml", ML_100K, "latin-1")
-    ratings = load_ratings("movielens", folder / "u1.base")
+    ratings = load_ratings(path=folder / "u1.base")
     assert ratings.A.tolist() == [[0.5]] and ratings.titles == ["Three: $5"]
 
 
 def test_the_tables_are_read_as_they_stand(tmp_path):
     ratings, movies = read_ratings(stored(tmp_path / "ml", CSV)), read_movies(tmp_path / "ml")
     assert ratings["rating"].tolist() == [4.5, 0.5, 5.0, 3.0]
-    assert list(ratings) == ["userId", "movieId", "rating"]
-    assert [str(dtype) for dtype in ratings.dtypes] == ["int32", "int32", "float32"]
+    dtypes = {"userId": "int32", "movieId": "int32", "rating": "float32"}
+    assert ratings.dtypes.astype(str).to_dict() == dtypes
+    assert read_ratings(tmp_path / "ml", times=True)["timestamp"].tolist() == [9, 7, 8, 6]
     assert movies.to_csv(index=False) == CSV["movies.csv"]
 
 
 @pytest.mark.parametrize(
     ("file", "text", "title"),
     [
-        ("movies.csv", 'movieId,title,genres\n3,"a,\r\nb",1\n', "a,\r\nb"),
-        ("movies.csv", 'movieId,title,genres\n3,"the ""b""",1\n', 'the "b"'),
+        ("movies.csv", 'movieId,title,genres\n3,"a,\r\n""b""",1\n', 'a,\r\n"b"'),
         ("movies.csv", "movieId,title,genres\n3,1984,1\n", "1984"),
         ("movies.dat", '3::"b" the::1\n', '"b" the'),
     ],
@@ -120,11 +116,11 @@ def test_a_title_is_text_as_it_stands(tmp_path, file, text, title):
 def test_a_table_of_too_many_cells_for_a_dense_one_is_sparse(tmp_path, monkeypatch):
     path = stored(tmp_path / "ml", CSV)
     monkeypatch.setattr(mf_data, "MAX_CELLS", 6)  # it has 3 x 2
-    assert load_ratings("movielens", path).A.layout == torch.strided
+    assert load_ratings(path=path).A.layout == torch.strided
     monkeypatch.setattr(mf_data, "MAX_CELLS", 5)
-    ratings = load_ratings("movielens", path)
+    ratings = load_ratings(path=path)
     assert ratings.A.is_sparse and ratings.A.is_coalesced() and ratings.M is None
-    assert ratings.A.to_dense().tolist() == TABLE
+    assert ratings.A.to_dense().tolist() == TABLE and ratings.times.to_dense().tolist() == TIMES
 
 
 @pytest.mark.parametrize(
@@ -132,9 +128,7 @@ def test_a_table_of_too_many_cells_for_a_dense_one_is_sparse(tmp_path, monkeypat
     [
         ("ratings.csv", "4.5", "6.5", "a rating outside 0.5 to 5.*'movieId': 3.*6.5"),
         ("ratings.csv", "3.0", "inf", "a rating outside"),
-        ("ratings.csv", "3.0", "nan", "cannot be read"),
         ("ratings.csv", "3.0", "", "an empty field"),
-        ("ratings.csv", "8,3.0,6", "8", "NA values"),
         ("ratings.csv", "7,8,3.0,6\n", "7,8,3.0,6,1\n", "Expected 4 fields in line 5, saw 5"),
         ("ratings.csv", ".", ",", "more fields"),
         ("ratings.csv", "7,8,", "7.5,8,", "cannot be read"),
@@ -144,7 +138,6 @@ def test_a_table_of_too_many_cells_for_a_dense_one_is_sparse(tmp_path, monkeypat
         ("ratings.csv", CSV["ratings.csv"][32:], "", "no line"),
         ("ratings.csv", "2,1,5.0", "2,3,5.0", "a second rating of movie 3 by user 2"),
         ("ratings.csv", "7,8,", "7,88,", "rates movie 88 and has no title"),
-        ("movies.csv", "title", "name", "title.* not in"),
         ("movies.csv", "NA", "", "an empty field"),
         ("movies.csv", "NA", "N, A", "Expected 3 fields in line 4, saw 4"),
         ("movies.csv", "9,", "8,", "lists movie 8 twice"),
@@ -159,7 +152,7 @@ def test_a_broken_file_is_refused_by_name_in_one_line(
     assert old in CSV[file]
     path = stored(tmp_path / name, CSV | {file: CSV[file].replace(old, new)})
     with pytest.raises(ValueError, match=words) as error:
-        load_ratings("movielens", path)
+        load_ratings(path=path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
@@ -168,11 +161,10 @@ def test_a_broken_file_is_refused_by_name_in_one_line(
     [
         ("ml.zip", None, " is missing.*make data"),
         (__file__, None, " is neither a folder nor a sound zip file"),
-        ("ml", {}, " has 0 of ratings.csv, .*; it needs one"),
+        ("ml", {"README.txt": ""}, " has 0 of ratings.csv, .*; it needs one"),
         ("ml", CSV | DAT, " has 2 of"),
         ("ml.zip", CSV | {"more/ratings.csv": ""}, " has 2 of"),
         ("ml", {"ratings.csv": ""}, "/movies.csv is missing.*data/README.md"),
-        ("ml.zip", {"ratings.csv": ""}, "/ml/movies.csv is missing"),
         ("ml.zip", CSV | {"movies.csv": "\n" * 1_300_000}, " unpacks to far too much .*movies.csv"),
     ],
 )
@@ -181,7 +173,7 @@ def test_what_is_no_whole_set_is_refused(tmp_path, name, files, words):
     if files is not None:
         stored(path, files)
     with pytest.raises((ValueError, FileNotFoundError), match=f"{name}{words}"):
-        load_ratings("movielens", path)
+        load_ratings(path=path)
 
 
 def test_ctrl_c_while_a_zip_is_read_is_no_fault_of_the_file(tmp_path, interruptible, monkeypatch):
@@ -190,12 +182,6 @@ def test_ctrl_c_while_a_zip_is_read_is_no_fault_of_the_file(tmp_path, interrupti
     monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         read_ratings(file)
-
-
-@with_movielens
-def test_the_real_movielens_has_its_published_size():
-    ratings = load_ratings("movielens", MOVIELENS)
-    assert ratings.A.shape == (9724, 610) and ratings.M.sum() == 100_836
 
 
 # ------------------------------------------------------------------------------- the course's files
@@ -212,8 +198,7 @@ def course(tmp_path):
 def test_course_zeros_are_not_ratings_and_titles_go_by_their_numbers(course):
     ratings = load_ratings("course", course)
     assert ratings.A.tolist() == [[0, 5], [1, 0], [3, 2.5]] and ratings.A.dtype == torch.float32
-    assert torch.equal(ratings.M, ratings.A > 0)
-    assert ratings.titles == ["Zero", "One", "NA"]
+    assert torch.equal(ratings.M, ratings.A > 0) and ratings.titles == ["Zero", "One", "NA"]
 
 
 class Evil:
@@ -225,10 +210,8 @@ class Evil:
     ("name", "content", "words"),
     [
         ("ratings.pt", Evil(), "not a tensor"),
-        ("ratings.pt", {"a": torch.ones(2)}, "two-dimensional float tensor"),
-        ("ratings.pt", torch.ones(3), "two-dimensional float tensor"),
-        ("ratings.pt", torch.ones(3, 2, dtype=torch.int64), "two-dimensional float tensor"),
-        ("ratings.pt", torch.ones(3, 2).to_sparse(), "two-dimensional float tensor"),
+        ("ratings.pt", torch.ones(3, 2, dtype=torch.int64), "2-D float tensor"),
+        ("ratings.pt", torch.ones(3, 2).to_sparse(), "2-D float tensor"),
         ("ratings.pt", torch.ones(1).expand(10**6, 10**6), "at most"),
         ("ratings.pt", torch.zeros(3, 2), "no rating"),
         ("ratings.pt", torch.full((3, 2), 6.0), "other values"),
@@ -236,7 +219,6 @@ class Evil:
         ("ratings.pt", None, "is missing.*data/README.md"),
         ("titles.csv", None, "is missing.*data/README.md"),
         ("titles.csv", "movie,name\n0,Zero\n1,One\n", "one title for each of the 3 movies"),
-        ("titles.csv", "movie,name\n0,Zero\n1,One\n1,Two\n", "one title for each"),
         ("titles.csv", "movie,name\n0,Zero\n1,\n2,Two\n", "an empty field"),
         ("titles.csv", "movie,title\n0,Zero\n1,One\n2,Two\n", "name.* not in"),
     ],
@@ -266,7 +248,7 @@ def page(course, monkeypatch):
     folder.mkdir()
     for name in ("ratings.pt", "titles.csv"):
         (course / name).rename(folder / name)
-    stored(folder / "ml-latest-small.zip", CSV)
+    stored(folder / "ml-1m.zip", DAT, "latin-1")
     tensor = (folder / "ratings.pt").read_bytes()
     blob = hashlib.sha1(b"blob %d\0" % len(tensor) + tensor).hexdigest()
     titles = hashlib.sha256((folder / "titles.csv").read_bytes()).hexdigest()
@@ -275,33 +257,31 @@ def page(course, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        url = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setattr(mf_data, "PAGES", {"course": url, "movielens": url})
+        url = f"http://127.0.0.1:{server.server_port}/"
+        monkeypatch.setattr(mf_data, "COURSE_PAGE", url)
+        monkeypatch.setattr(mf_data, "MOVIELENS_PAGE", url)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield folder
         server.shutdown()
 
 
-def test_make_data_downloads_what_load_ratings_reads_and_never_again(page):
+@pytest.mark.filterwarnings("error")
+def test_make_data_gets_the_course_or_the_set_that_is_named_and_never_again(page, monkeypatch):
     for _ in range(2):
-        mf_data.main()
+        for names in ([], ["ml-1m"]):
+            monkeypatch.setattr(sys, "argv", ["mf_data", *names])
+            mf_data.main()
         shutil.rmtree(page, ignore_errors=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert load_ratings("course").titles[0] == "Zero"
-    assert load_ratings("movielens").titles == TITLES
+    assert load_ratings("course").titles[0] == "Zero"
+    assert load_ratings(path=mf_data.DATA / "ml-1m.zip").titles == TITLES
 
 
-@pytest.mark.parametrize("fault", ["cut off", "missing"])
-@pytest.mark.parametrize("name", ["ratings.pt", "titles.csv", "ml-latest-small.zip"])
-def test_a_download_that_breaks_leaves_nothing_and_names_the_url(page, name, fault):
-    source = "movielens" if name.endswith("zip") else "course"
-    if fault == "missing":
-        (page / name).unlink()
-    else:
+@pytest.mark.parametrize("name", ["ratings.pt", "titles.csv", "ml-1m.zip", "ml-none.zip"])
+def test_a_download_that_breaks_leaves_nothing_and_names_the_url(page, name):
+    if (page / name).exists():  # else there is no such page
         (page / name).write_bytes((page / name).read_bytes()[:-10])
-    with pytest.raises(OSError, match=f"{mf_data.PAGES[source]}/{name} cannot be .*by hand"):
-        download_ratings(source, mf_data.DATA)
+    with pytest.raises(OSError, match=f"{mf_data.COURSE_PAGE}{name} cannot be .*by hand"):
+        download_ratings(name[:-4] if "ml" in name else "course", mf_data.DATA)
     assert not [*mf_data.DATA.rglob(f"{name}*")]
 
 
@@ -315,12 +295,6 @@ def test_a_file_of_the_users_is_kept_and_its_difference_from_the_published_one_t
     assert caught[0].filename == __file__  # where it was asked for
 
 
-def test_a_wrong_argument_is_named():
-    for call, words in [
-        (lambda: load_ratings("netflix"), "source is 'netflix'.*'movielens'"),
-        (lambda: load_ratings(path="x"), "path is 'x'"),
-        (lambda: load_ratings(users=4), "users is 4; .*from 5"),
-        (lambda: download_ratings("synthetic"), "source is 'synthetic'"),
-    ]:
-        with pytest.raises(ValueError, match=words):
-            call()
+def test_a_wrong_source_is_named():
+    with pytest.raises(ValueError, match="source is 'netflix'.*'movielens' or 'course'"):
+        load_ratings("netflix")
