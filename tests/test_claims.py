@@ -2,21 +2,23 @@
 
 import json
 import re
+import shutil
 
+import papermill
 import pytest
 import torch
-from conftest import HANDIN, with_handin
+from conftest import HANDIN, ROOT, with_handin
 
 import mf_claims
-from mf_claims import MIME, Claim, ClaimError, claim, ledger, scoreboard
+from mf_claims import MIME, OPEN, Claim, ClaimError, claim, ledger, scoreboard
 from mf_core import sgd_factorize_masked
 from mf_data import load_coursework_matrix, load_start
 
-REPRODUCED = Claim("a", "2.1", "w", "It is {recomputed}.", 0.5, 0.01, "r", "reproduced", "y", 0.5)
+REPRODUCED = Claim("a", "2.1", "w", "It is {recomputed}.", 0.01, "r", "reproduced", "y", 0.5, 0.5)
 REFUTED = REPRODUCED._replace(reported=0.9, verdict="refuted")
 UPPER = REFUTED._replace(reported=66.0, recomputed=40.0, tolerance=0, relation="at most")
 LOWER = REFUTED._replace(reported=0.0, recomputed=1, tolerance=0, relation="at least")
-COURSE = REPRODUCED._replace(verdict="needs the course's data")
+COURSE = REPRODUCED._replace(verdict=OPEN, recomputed=None)
 MATRIX = REPRODUCED._replace(reported=[[1.0, 2.0]], recomputed=[[1.0, 2.0]])
 NAN = float("nan")
 
@@ -27,7 +29,7 @@ NAN = float("nan")
         (REPRODUCED, [0.5, 0.505], [0.52, NAN, None, [0.5]]),
         (REFUTED, [torch.tensor(0.5)], [0, True]),
         (UPPER, [40], [41, 39]),
-        (COURSE, [0.505, None], [0.52]),
+        (COURSE, [None], [NAN, [0.5]]),
         (MATRIX, [torch.tensor([[1.0, 2.005]])], [[[1.0, 2.02]], [[1.0, NAN]], [1.0, 2.0], 1.0]),
     ],
 )
@@ -36,7 +38,7 @@ def test_only_a_value_within_the_tolerance_passes_and_is_shown(entry, near, off,
         entry.check(value)
         assert entry.verdict in capsys.readouterr().out
     for value in off:
-        with pytest.raises(ClaimError, match="claim a: computed .*, not .* within"):
+        with pytest.raises(ClaimError, match="claim a: computed .*, not "):
             entry.check(value)
 
 
@@ -61,6 +63,19 @@ def test_a_verdict_has_to_follow_from_the_reported_value(entry, agreeing, differ
                 entry._replace(reported=reported, verdict=verdict).check(entry.recomputed)
 
 
+@pytest.mark.parametrize(
+    ("value", "verdict", "shown"),
+    [(0.509, "reproduced", "0.51"), (0.511, "refuted", "0.51"), (None, OPEN, None)],
+)
+def test_an_open_claim_is_decided_by_its_value(value, verdict, shown, monkeypatch):
+    displays = []
+    monkeypatch.setattr(mf_claims, "display", lambda data, raw: displays.append(data))
+    COURSE.check(value)
+    [data] = displays
+    assert data[MIME] == {"name": "a", "recomputed": shown, "verdict": verdict}
+    assert verdict in data["text/plain"] and f"{verdict}</strong>" in data["text/html"]
+
+
 def test_a_claim_is_shown_as_text_as_html_and_for_the_table(monkeypatch):
     displays = []
     monkeypatch.setattr(mf_claims, "display", lambda data, raw: displays.append(data))
@@ -68,7 +83,8 @@ def test_a_claim_is_shown_as_text_as_html_and_for_the_table(monkeypatch):
     MATRIX._replace(says="A < {reported}.").check([[1.0, 2.0]])
     COURSE.check(None)
     quoted, told, absent = displays
-    assert quoted[MIME] == {"name": "a", "recomputed": [["1.00", "2.00"]]}
+    record = {"name": "a", "recomputed": [["1.00", "2.00"]], "verdict": "reproduced"}
+    assert quoted[MIME] == record
     line = "✓ reproduced. The hand-in: “<b>&” Here: It is [[1.00, 2.00]]."
     assert quoted["text/plain"] == line
     matrix = "<mtr><mtd><mn>1.00</mn></mtd><mtd><mn>2.00</mn></mtd></mtr>"
@@ -83,7 +99,7 @@ FIELDS |= {"reason": "'r'", "verdict": "'refuted'", "why": "'y'"}
 FIELDS |= {"reported": "3", "relation": "'at most'"}
 BROKEN = {
     "tolerance": ["nan", "-1", "inf", "'x'", "true", "[1]"],
-    "recomputed": ["nan", "'x'", "true", "[]", "[1, 'x']", "[[1, 2], [3]]"],
+    "recomputed": ["", "nan", "'x'", "true", "[]", "[1, 'x']", "[[1, 2], [3]]"],
     "reported": ["nan", "-inf", "'x'", "true", "[1]", "[[1, 2], [3]]"],
     "verdict": ["'proved'", "1", "['refuted']"],
     "relation": ["'above'", "1"],
@@ -108,6 +124,11 @@ def test_a_broken_ledger_is_refused_by_file_claim_and_field(tmp_path):
                 load(**{field: value})
     with pytest.raises(ValueError, match="claim a: relation"):
         load(reported="")
+    is_open = {"verdict": f'"{OPEN}"', "recomputed": "", "relation": ""}
+    assert load(**is_open)["a"].recomputed is None
+    for field, value in (("recomputed", "3"), ("reported", ""), ("relation", "'at most'")):
+        with pytest.raises(ValueError, match=f"claim a: {field}"):
+            load(**is_open | {field: value})
     for text in ("[a", "a = 1", "[a]\n[a]"):
         file.write_text(text)
         with pytest.raises(ValueError, match="claims.toml: "):
@@ -116,7 +137,9 @@ def test_a_broken_ledger_is_refused_by_file_claim_and_field(tmp_path):
 
 def test_the_ledgers_own_values_bear_out_its_verdicts_and_zero_would_not_pass():
     for entry in ledger().values():
-        entry.compare(entry.recomputed)
+        if entry.verdict == OPEN:
+            continue
+        assert entry.compare(entry.recomputed) == entry.verdict
         with pytest.raises(ClaimError, match=f"claim {entry.name}: .* within"):
             entry.compare(torch.zeros_like(torch.tensor(entry.recomputed)).tolist())
 
@@ -124,11 +147,32 @@ def test_the_ledgers_own_values_bear_out_its_verdicts_and_zero_would_not_pass():
 def test_the_table_has_each_claim_of_the_ledger_and_no_other(tmp_path):
     names = list(ledger())
     for recorded, differing in ((names[1:], names[0]), ([*names, "strange"], "strange")):
-        outputs = [{"data": {MIME: {"name": name, "recomputed": "1"}}} for name in recorded]
+        record = {"recomputed": "1", "verdict": "refuted"}
+        outputs = [{"data": {MIME: {"name": name} | record}} for name in recorded]
         notebook = {"cells": [{"source": "no output"}, {"outputs": outputs}]}
         (tmp_path / "1.ipynb").write_text(json.dumps(notebook))
         with pytest.raises(ClaimError, match=f"in a notebook: {differing}$"):
             scoreboard(tmp_path)
+
+
+def test_the_courses_ratings_decide_what_is_open(tmp_path):
+    """Made-up ones of its size and a start from which an epoch leads to the hand-in's figures."""
+    M = (torch.arange(1000)[:, None] + torch.arange(10_000)) % 24 < 13
+    M[124] = True
+    M[:, 4] = True
+    torch.save(5.0 * M, tmp_path / "ratings.pt")
+    titles = [f"{i},{'A Beautiful Mind' if i == 124 else i}" for i in range(1000)]
+    (tmp_path / "titles.csv").write_text("\n".join(["movie,name", *titles]))
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        shutil.copy(notebook, tmp_path)
+    parameters = {"source": "course", "path": str(tmp_path), "num_epochs": 1, "seed": 317}
+    options = {"kernel_name": "python3", "cwd": ROOT / "notebooks", "progress_bar": False}
+    [stored] = tmp_path.glob("4.1*.ipynb")
+    papermill.execute_notebook(stored, tmp_path / "course-4.1.ipynb", parameters, **options)
+    table = {entry.name: (entry.verdict, *rest) for entry, *rest in scoreboard(tmp_path)}
+    for name, figure in (("rating-prediction", "3.39"), ("rating-error", "66,415,908")):
+        assert table.pop(name) == ("reproduced", figure, "course-4.1.ipynb")
+    assert not [row for row in table.values() if "course-4.1.ipynb" in row]
 
 
 NUMERAL = r"(?<![\w.])\d+(?:\.\d+)?(?:e-?\d+)?"
