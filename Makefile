@@ -18,18 +18,25 @@ PRINT := $(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget
 .PHONY: report pages links test fuzz lint lab assignment mark data bench refresh clean
 .DELETE_ON_ERROR:
 
-report: $(READY)  ## execute and check the notebooks, render the report, print the table of claims
+report: $(READY) course  ## execute and check the notebooks, render the report, print the table of claims
 	$(PYTEST) $(NBVAL) notebooks
-	@$(BIN)/python -m mf_claims
-	@$(MAKE) --no-print-directory real pages
+	@$(MAKE) --no-print-directory source
+	@$(BIN)/python -m mf_claims $(BUILD)/source
+	@$(MAKE) --no-print-directory pages
 
-# 4.1 and 5.1 on real ratings too, where they are at hand: in the folder or zip that MOVIELENS names, or from `make data`.
-REAL := $(or $(MOVIELENS),$(wildcard data/movielens/ml-latest-small.zip))
-.PHONY: real
-real: $(READY)
-	@rm -rf $(BUILD)/real
-ifneq ($(REAL),)
-	$(BIN)/python report/real.py $(BUILD)/real $(REAL)
+# 4.1 on the course's ratings too, where they are at hand: in the folder that COURSE names, or from `make data`.
+COURSE ?= $(if $(wildcard data/course/ratings.pt),$(if $(wildcard data/course/titles.csv),data/course))
+.PHONY: course
+course: $(READY)
+	@rm -rf $(BUILD)/course
+	@mkdir -p $(BUILD)/course
+ifneq ($(COURSE),)
+	@for file in ratings.pt titles.csv; do test -f "$(COURSE)/$$file" || { echo "COURSE=$(COURSE) has no $$file"; exit 1; }; done
+	@echo "4.1 is executed on the ratings in $(COURSE)"
+	@$(BIN)/python -m papermill notebooks/4.1-movie-rating.ipynb $(BUILD)/course-4.1.ipynb --cwd notebooks --kernel python3 \
+		--parameters source course --parameters_raw path "$$(cd "$(COURSE)" && pwd)" --no-progress-bar 2>$(BUILD)/course.log || \
+		{ tail -n 3 $(BUILD)/course.log; echo "4.1 fails on the ratings in $(COURSE); more in $(BUILD)/course.log"; exit 1; }
+	@mv $(BUILD)/course-4.1.ipynb $(BUILD)/course
 endif
 
 # Sphinx takes one source folder: the pages of report/, the notebooks and the account of the data, side by side.
@@ -39,7 +46,7 @@ source:
 	@mkdir -p $(BUILD)/source
 	@cp report/*.md report/bench.txt notebooks/*.ipynb $(BUILD)/source
 	@cp data/README.md $(BUILD)/source/data.md
-	@cp $(BUILD)/real/*.ipynb $(BUILD)/source 2>/dev/null || true  # if there are any
+	@cp $(BUILD)/course/*.ipynb $(BUILD)/source 2>/dev/null || true  # if there is one
 
 pages: $(READY) source  ## the report alone, from the stored outputs: HTML and, where there is Chromium, PDF
 	@rm -f $(BUILD)/report.pdf $(BUILD)/answers.pdf
