@@ -7,7 +7,7 @@ import shutil
 import papermill
 import pytest
 import torch
-from conftest import HANDIN, ROOT, with_handin
+from conftest import HANDIN, ROOT, with_handin, write_course
 
 import mf_claims
 from mf_claims import MIME, OPEN, Claim, ClaimError, claim, ledger, scoreboard
@@ -160,9 +160,7 @@ def test_the_courses_ratings_decide_what_is_open(tmp_path):
     M = (torch.arange(1000)[:, None] + torch.arange(10_000)) % 24 < 13
     M[124] = True
     M[:, 4] = True
-    torch.save(5.0 * M, tmp_path / "ratings.pt")
-    titles = [f"{i},{'A Beautiful Mind' if i == 124 else i}" for i in range(1000)]
-    (tmp_path / "titles.csv").write_text("\n".join(["movie,name", *titles]))
+    write_course(tmp_path, 5.0 * M)
     for notebook in (ROOT / "notebooks").glob("*.ipynb"):
         shutil.copy(notebook, tmp_path)
     parameters = {"source": "course", "path": str(tmp_path), "num_epochs": 1, "seed": 317}

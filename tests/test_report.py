@@ -5,30 +5,39 @@ import re
 import shutil
 import subprocess
 import sys
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
-from conftest import in_chromium
+import torch
+from conftest import in_chromium, write_course
 
-from mf_claims import scoreboard
+from mf_claims import VERDICTS, scoreboard
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 AXE = "axe-core@4.14.1"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 KINDS = ["index", "3.1-masked-factorisation", "5.1-held-out-ratings", "answers", "code", "speed"]
 
 
+def run_make(*arguments, fails=False):
+    """What make prints. READY is empty: the packages are installed."""
+    command = ["make", *arguments, f"BIN={Path(sys.executable).parent}", "READY="]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert bool(made.returncode) == fails, made.stdout + made.stderr
+    return made.stdout
+
+
 @pytest.fixture(scope="module")
 def build(tmp_path_factory):
-    """The report, built with warnings as errors. READY is empty: the packages are installed."""
+    """The report with 4.1 on made-up ratings of the course's format; warnings are errors."""
     folder = tmp_path_factory.mktemp("build")
-    variables = [f"BUILD={folder}", f"BIN={Path(sys.executable).parent}", "READY="]
-    made = subprocess.run(["make", "pages", *variables], cwd=ROOT, capture_output=True, text=True)
-    assert made.returncode == 0, made.stdout + made.stderr
+    ratings = torch.randint(0, 6, (130, 50), generator=torch.Generator().manual_seed(0)).float()
+    write_course(folder, ratings)
+    run_make("course", "pages", f"BUILD={folder}", f"COURSE={folder}")
     return folder
 
 
@@ -76,9 +85,10 @@ def test_every_link_inside_the_report_leads_to_one_place(paths):
     assert checked > 200
 
 
-def test_each_figure_has_the_text_that_its_cell_computed(paths):
+def test_each_figure_has_the_text_that_its_cell_computed(build, paths):
     computed = {}
-    for notebook in NOTEBOOKS:
+    notebooks = (build / "source").glob("*.ipynb")
+    for notebook in sorted(notebooks, key=lambda path: path.name.removeprefix("course-")):
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         outputs = [output for cell in cells for output in cell.get("outputs", [])]
         figures = [output for output in outputs if "image/png" in output.get("data", {})]
@@ -99,16 +109,37 @@ def test_the_table_of_claims_is_the_ledger(build, page):
     """The first page has all claims, the answer sheet those with a figure."""
     rows = read_claims(build / f"html/{page}.html")
     names = set()
-    for claim, recomputed, _ in scoreboard():
+    for claim, recomputed, notebook in scoreboard(build / "source"):
         if page == "answers" and claim.reported is None:
             continue
         name = claim.row or claim.name
         names.add(name)
-        assert claim.verdict.split()[0] in rows[name]
+        assert f">{VERDICTS[claim.verdict]}&nbsp;{escape(claim.verdict)}<" in rows[name]
+        assert notebook.replace(".ipynb", f".html#claim-{name}") in rows[name]
         for value in (claim.show_reported(), recomputed or ""):
             for figure in np.ravel(value):
                 assert figure in rows[name], name
     assert set(rows) == names
+
+
+def test_the_courses_ratings_decide_on_a_page_that_does_not_say_where_they_are(build):
+    page = (build / "html/course-4.1.html").read_text(encoding="utf-8")
+    for name in ("rating-prediction", "rating-error"):
+        row = read_claims(build / "html/index.html")[name]
+        assert "refuted" in row and f'href="course-4.1.html#claim-{name}"' in row
+    assert str(build) not in page and "is not the file that the course published" in page
+
+
+@pytest.mark.parametrize(
+    ("titles", "words"),
+    [(None, "COURSE=.* has no titles.csv"), ("movie,name\n0,x", "titles.csv needs one title")],
+)
+def test_a_folder_without_the_courses_ratings_is_named(titles, words, tmp_path):
+    torch.save(torch.ones(2, 2), tmp_path / "ratings.pt")
+    if titles:
+        (tmp_path / "titles.csv").write_text(titles)
+    printed = run_make("course", f"BUILD={tmp_path}", f"COURSE={tmp_path}", fails=True)
+    assert re.search(words, printed) and not list(tmp_path.glob("course/*"))
 
 
 DRAWN = """() => document.fonts.ready.then(() => {
