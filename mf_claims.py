@@ -3,7 +3,7 @@
 import json
 import sys
 import tomllib
-from collections import namedtuple
+from collections import defaultdict, namedtuple
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -42,19 +42,14 @@ class Claim(namedtuple("Claim", ["name", *REQUIRED, *OPTIONAL], defaults=[None] 
         display({"text/plain": entry.line(shown), "text/html": box, MIME: record}, raw=True)
 
     def compare(self, value) -> str:
-        """The verdict: the ledger's, or for an open claim what the value decides.
-
-        Raise ClaimError unless the value is the ledger's and still bears out the verdict.
-        """
+        """The verdict, which of an open claim the value decides; ClaimError if it contradicts."""
         computed = f"claim {self.name}: computed {value}"
         near = partial(np.allclose, rtol=0, atol=self.tolerance)
         expected = self.reported if self.verdict == OPEN else self.recomputed
-        if _shape(value) != _shape(expected):
-            raise ClaimError(f"{computed}, not a value of the shape of {expected}")
-        is_near = near(value, expected)
-        if self.verdict == OPEN:
-            return "reproduced" if is_near else "refuted"
-        if not is_near:
+        has_shape = _shape(value) == _shape(expected)
+        if self.verdict == OPEN and has_shape:
+            return "reproduced" if near(value, expected) else "refuted"
+        if not has_shape or not near(value, expected):
             tolerance = f"{self.tolerance:g} ({self.reason})"
             raise ClaimError(f"{computed}, not {expected} within {tolerance}")
         if self.reported is not None:
@@ -97,12 +92,12 @@ class Claim(namedtuple("Claim", ["name", *REQUIRED, *OPTIONAL], defaults=[None] 
 def _validated(entry, earlier):
     """The entry of the ledger, or a ValueError that names a wrong field."""
     is_open = entry.verdict == OPEN
+    is_sentence = entry.reported is None
     shape = _shape(entry.reported if is_open else entry.recomputed)
-    has_shape = entry.reported is None or _shape(entry.reported) == shape
-    relations = [None] if is_open or entry.reported is None else [None, *RELATIONS]
+    relations = [None] if is_open or is_sentence else [None, *RELATIONS]
     is_valid = {
         "recomputed": entry.recomputed is None if is_open else shape is not None,
-        "reported": shape is not None and has_shape,
+        "reported": shape is not None and (is_sentence or _shape(entry.reported) == shape),
         "tolerance": _shape(entry.tolerance) == () and entry.tolerance >= 0,
         "verdict": entry.verdict in list(VERDICTS),
         "relation": entry.relation in relations,
@@ -145,31 +140,28 @@ def claim(name: str) -> Claim:
     return ledger()[name]
 
 
-def _records(folder):
+def scoreboard(folder=HERE / "notebooks") -> list[tuple[Claim, str | list | None, str]]:
+    """Each claim of the ledger, the value shown for it and the notebook that shows it first.
+
+    An open claim comes from the last: 4.1 on the course's ratings, if that is there, decides.
+    """
+    shown = defaultdict(list)
     for path in sorted(Path(folder).glob("*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             for output in cell.get("outputs", []):
                 if record := output.get("data", {}).get(MIME):
-                    yield record, path.name
-
-
-def scoreboard(folder=HERE / "notebooks") -> list[tuple[Claim, str | list | None, str]]:
-    """Each claim of the ledger, the value shown for it and the notebook in folder that shows it.
-
-    An open claim comes from the last one: 4.1 on the course's ratings, if it is there, decides it.
-    """
+                    shown[record["name"]].append((record, path.name))
     claims = ledger()
-    shown = {}
-    for record, page in _records(folder):
-        entry = claims.get(record["name"])
-        is_open = entry is not None and entry.verdict == OPEN
-        if is_open:
-            entry = entry._replace(verdict=record["verdict"])
-        if is_open or record["name"] not in shown:
-            shown[record["name"]] = (entry, record["recomputed"], page)
     if differing := claims.keys() ^ shown.keys():
         raise ClaimError(f"not both in the ledger and in a notebook: {', '.join(differing)}")
-    return [shown[name] for name in claims]
+    table = []
+    for name, entry in claims.items():
+        record, notebook = shown[name][0]
+        if entry.verdict == OPEN:
+            record, notebook = shown[name][-1]
+            entry = entry._replace(verdict=record["verdict"])
+        table.append((entry, record["recomputed"], notebook))
+    return table
 
 
 if __name__ == "__main__":  # python -m mf_claims [FOLDER]

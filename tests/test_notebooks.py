@@ -176,6 +176,18 @@ def test_a_bad_parameter_is_named(path, name, value, monkeypatch):
                 names |= SMALL | {name: value}
 
 
+def test_claims_that_need_the_courses_data_are_checked_when_it_is_there(tmp_path):
+    """On made-up ratings in the course's format, the check has to fail."""
+    generator = torch.Generator().manual_seed(0)
+    ratings = torch.randint(0, 6, (130, 50), generator=generator).float()
+    torch.save(ratings, tmp_path / "ratings.pt")
+    titles = [f"{i},{'A Beautiful Mind' if i == 124 else f'Film {i}'}" for i in range(130)]
+    (tmp_path / "titles.csv").write_text("\n".join(["movie,name", *titles, ""]))
+    course = {"source": "course", "path": str(tmp_path), "num_epochs": 20}
+    with pytest.raises(papermill.PapermillExecutionError, match="claim rating-prediction"):
+        run(of_section("4.1"), tmp_path, course)
+
+
 def test_the_prediction_is_of_the_movies_row_and_the_users_column():
     """Executes that cell on factors that differ for every row and column."""
     [cell] = [cell for cell in cells_of(of_section("4.1")) if "\nprediction = " in cell.source]
