@@ -433,10 +433,8 @@ def remark(result, task="sgd_factorize"):
 
 def test_a_correct_submission_gets_all_points_in_the_courseworks_style_and_in_another(marked):
     assert sum(points(marked["coursework"]).values()) == 31
-    assert points(marked["other style"]) == points(marked["coursework"]) | {
-        "loss_of": 0,
-        "truncated": 0,
-    }
+    unwritten = {"loss_of": 0, "truncated": 0}
+    assert points(marked["other style"]) == points(marked["coursework"]) | unwritten
 
 
 @pytest.mark.parametrize(("student", "task", "words"), [
@@ -492,16 +490,10 @@ def test_shut_in_there_is_no_network_no_solution_and_no_other_submission(build, 
              f"import os; os.kill({os.getpid()}, 0)",
              "assert os.path.exists('titles.csv'); open('mine', 'w')"]  # fmt: skip
     outcomes = [outcome.get("error", "no error")[:60] for outcome in shut.run([steps])[0]]
-    kinds = [
-        "ModuleNotFoundError",
-        *["FileNotFoundError"] * 3,
-        "OSError: [Errno 101]",
-        "ProcessLookupError",
-        "no error",
-    ]
-    assert all(found.startswith(kind) for found, kind in zip(outcomes, kinds, strict=True)), (
-        outcomes
-    )
+    kinds = ["ModuleNotFoundError", *["FileNotFoundError"] * 3]
+    kinds += ["OSError: [Errno 101]", "ProcessLookupError", "no error"]
+    wrong = [pair for pair in zip(outcomes, kinds, strict=True) if not pair[0].startswith(pair[1])]
+    assert not wrong
 
 
 def test_the_inputs_at_marking_are_the_students_own():
@@ -537,12 +529,8 @@ def test_marking_again_starts_nothing_and_takes_over_the_points_given_by_hand(
     file = build / "marks/by-hand.csv"
     with open(file, newline="", encoding="utf-8") as table:
         rows = list(csv.DictReader(table))
-    assert {row["student"] for row in rows} == {
-        "coursework",
-        "other style",
-        "masked matrix",
-        "memory",
-    }
+    answered = {"coursework", "other style", "masked matrix", "memory"}
+    assert {row["student"] for row in rows} == answered
     rows[0] |= {"points": "2.5", "remark": "good"}
     marking.write_table(file, list(rows[0]), [list(row.values()) for row in rows])
     monkeypatch.setattr(marking, "mark", None)
