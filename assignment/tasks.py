@@ -17,8 +17,6 @@ import nbformat
 import torch
 from checks import call, plain
 
-import mf_core
-
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 START, DEFAULTS = "the start", "the defaults"  # checks of the factorisations
@@ -69,13 +67,6 @@ def notebook(section):
 
 
 def _body(section, cell):
-    """The solution's statements, with what they need of mf_core."""
-    body = _statements(section, cell)
-    used = [name for name in mf_core.__all__ if f"{name}(" in body]
-    return f"from mf_core import {', '.join(used)}\n{body}" if used else body
-
-
-def _statements(section, cell):
     """The solution's statements, with what the template says to replace in them."""
     cells = [c for c in nbformat.read(notebook(section), 4).cells if c.cell_type == "code"]
     wanted = cell["answer"]
@@ -101,12 +92,15 @@ def _leading_to(wanted, sources, given):
     needed, chosen = set(wanted), []
     for source in reversed(sources):
         nodes = [x for x in ast.walk(ast.parse(source)) if isinstance(x, ast.Assign)]
+        found = set()
         for node in sorted(nodes, key=lambda x: -x.lineno):
             target = {x.id for t in node.targets for x in ast.walk(t) if isinstance(x, ast.Name)}
             if target & (needed - given):
                 needed |= {x.id for x in ast.walk(node.value) if isinstance(x, ast.Name)}
+                found |= target
                 lines = source.splitlines()[node.lineno - 1 : node.end_lineno]
                 chosen.insert(0, textwrap.dedent("\n".join(lines)))
+        given = given | found  # an earlier cell may mean something else by them
     return chosen
 
 
@@ -195,12 +189,13 @@ def cases(task, seed):
     elif task.name == "judge":
         found = [("a completion", 2, {"A": A, "M": M, "X": A + rand(m, n) - 0.5})]
     elif task.name == "rating_of_user_5":
-        titles = ["The Lonely Lighthouse", "Rain", "Ten Kites", "Salt", "Red Door", "Snow"]
-        titles.insert(int(torch.randint(4, (), generator=generator)), "A Beautiful Mind")
+        titles = ["Dangerous Minds (1995)", "Beautiful Girls (1996)", "Mask, The (1994)"]
+        titles += ["Rain Man (1988)", "Salt (2010)", "Beautiful Thing (1996)"]
+        titles.insert(int(torch.randint(4, (), generator=generator)), "Beautiful Mind, A (2001)")
         data = {"U": rand(7, 3), "V": rand(8, 3), "titles": titles}
-        found = [("seven movies", 2, data)]
+        found = [("seven films", 2, data)]
     else:
-        found = [("a table of ratings", 2, {"A": (A * M).round(), "M": M, "U": U, "V": V})]
+        found = [("a table of ratings", 2, {"A": (2 * A * M).round() / 2, "M": M, "U": U, "V": V})]
     start = seed % 1000
     return [
         {"name": name, "points": points, "seed": start, "otherwise": OTHERWISE.get(name),

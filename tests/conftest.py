@@ -10,15 +10,11 @@ import torch
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
-MOVIELENS = Path(os.environ.get("MOVIELENS") or "no ml-latest-small")
 HANDIN = Path(os.environ.get("COURSEWORK_HANDIN") or "no hand-in")
 FUZZ = int(os.environ.get("FUZZ") or 1)  # times as many random examples: `make fuzz`
 BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 
-with_movielens = pytest.mark.skipif(
-    not MOVIELENS.exists(), reason="MOVIELENS does not name a folder or zip of ml-latest-small"
-)
 with_handin = pytest.mark.skipif(
     not HANDIN.is_file(), reason="COURSEWORK_HANDIN does not name the text of the hand-in"
 )

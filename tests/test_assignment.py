@@ -15,7 +15,7 @@ import pytest
 import torch
 from nbformat.v4 import new_code_cell
 
-from mf_data import load_coursework_matrix
+from mf_data import load_coursework_matrix, load_ratings
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "assignment"))
@@ -89,15 +89,8 @@ def test_the_student_edition_has_what_it_needs_and_no_solution(build):
     folder = build / "assignment"
     names = [path.name for path in sorted(folder.iterdir())]
     books = [tasks.notebook(section).name for section in ("1.1", "1.2", "2.1", "3.1", "4.1")]
-    others = [
-        "README.md",
-        "checks.json",
-        "checks.py",
-        "ratings.pt",
-        "requirements.txt",
-        "titles.csv",
-    ]
-    assert names == books + others
+    others = "README.md checks.json checks.py movielens.txt ratings.pt requirements.txt titles.csv"
+    assert names == books + others.split()
     assert len(figures_of(build)) > 30 and sum(len(lines_of(task)) for task in TASKS.values()) > 20
     assert leaks(folder, figures_of(build)) == []
     for name in books:
@@ -114,11 +107,8 @@ def test_a_planted_leak_is_found(build, tmp_path, leak):
     if leak == "solution":
         book.cells[2].source += "\n\n    S_cut = S.clone( )"
     elif leak == "figure":
-        book.cells[
-            2
-        ].source += (
-            f"\nIt is {json.loads((build / 'key.json').read_text())['figures']['svd_loss']}."
-        )
+        key = json.loads((build / "key.json").read_text())
+        book.cells[2].source += f"\nIt is {key['figures']['svd_loss']}."
     elif leak == "output":
         book.cells[1].outputs = [
             nbformat.v4.new_output("stream", text=tasks.solution(TASKS["truncated"]))
@@ -185,23 +175,29 @@ def test_another_matrix_and_seed_change_data_figures_and_checks(build, tmp_path)
         for c in nbformat.read(tmp_path / "assignment/3.1-masked-factorisation.ipynb", 4).cells
     )
     assert "[0.75, 3.25, 1.5]" in cells and "[1, 1, 0]" in cells and "3.3359" not in cells
-    own = (
-        torch.linalg.svdvals(torch.tensor([[1.5, 2.5, 0.5], [0.75, 3.25, 1.5], [2.0, 0.25, 3.5]]))[
-            -1
-        ]
-        ** 2
-    )
+    own = torch.linalg.svdvals(make_assignment.read_matrix(file)[0])[-1] ** 2
     assert key["figures"]["svd_loss"] == f"{own:.4f}"
     assert f"{own:.4f}" in key["questions"]["comparison"]["rubric"]
-    for name in ("checks.json", "ratings.pt", "titles.csv"):
-        assert (tmp_path / "assignment" / name).read_bytes() != (
-            build / "assignment" / name
-        ).read_bytes()
+    checks_of = [(at / "assignment/checks.json").read_bytes() for at in (tmp_path, build)]
+    assert checks_of[0] != checks_of[1]
     assert (
         leaks(tmp_path / "assignment", [key["figures"]["svd_loss"], key["figures"]["loss"]]) == []
     )
     A, M = make_assignment.draw_matrix(7)
     assert A.shape == (3, 3) and (~M).sum() == 2
+
+
+def test_the_ratings_are_movielens_and_a_seed_makes_another_person_user_5(build):
+    folder = build / "assignment"
+    with open(folder / "titles.csv", newline="", encoding="utf-8") as file:
+        titles = [row["name"] for row in csv.DictReader(file)]
+    film, old = titles.index("Beautiful Mind, A (2001)"), torch.load(folder / "ratings.pt")
+    whole = load_ratings()
+    for row in (0, film, -1):
+        assert (old[row] == whole.A[whole.titles.index(titles[row])]).all()
+    new = make_assignment.draw_ratings(15).A  # whose first user 5 has rated the film
+    assert not torch.equal(new[:, 4], old[:, 4]) and new[film, 4] == old[film, 4] == 0
+    assert torch.equal(new.unique(dim=1), old.unique(dim=1).float())
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -274,7 +270,7 @@ def gd_factorise_masked(A, M, rank, num_epochs=1000, lr=1e-5):
         V += lr * err.t().mm(U)
     return U, V''',
     "rating_of_user_5": "def rating_of_user_5(U, V, titles):\n"
-                        "    return torch.mv(V, U[titles.index('A Beautiful Mind')])[4]",
+                        "    return torch.mv(V, U[titles.index('Beautiful Mind, A (2001)')])[4]",
     "valid_error": "def valid_error(A, M, U, V):\n    return (((A - U @ V.T) * M) ** 2).sum()",
 }  # fmt: skip
 ODD = (
@@ -370,8 +366,7 @@ def submissions(build, tmp_path_factory):
     def hand_in(student, answers, change=None):
         write_submission(build, folder / student, answers, change)
 
-    right = {name: OTHER_STYLE[name] if "mf_core" in task.body else tasks.solution(task)
-             for name, task in TASKS.items()}  # fmt: skip
+    right = {name: tasks.solution(task) for name, task in TASKS.items()}
     sgd = {"sgd_factorize": right["sgd_factorize"]}
     hand_in("coursework", right)
     hand_in("other style", OTHER_STYLE)
@@ -438,10 +433,8 @@ def remark(result, task="sgd_factorize"):
 
 def test_a_correct_submission_gets_all_points_in_the_courseworks_style_and_in_another(marked):
     assert sum(points(marked["coursework"]).values()) == 31
-    assert points(marked["other style"]) == points(marked["coursework"]) | {
-        "loss_of": 0,
-        "truncated": 0,
-    }
+    unwritten = {"loss_of": 0, "truncated": 0}
+    assert points(marked["other style"]) == points(marked["coursework"]) | unwritten
 
 
 @pytest.mark.parametrize(("student", "task", "words"), [
@@ -497,16 +490,10 @@ def test_shut_in_there_is_no_network_no_solution_and_no_other_submission(build, 
              f"import os; os.kill({os.getpid()}, 0)",
              "assert os.path.exists('titles.csv'); open('mine', 'w')"]  # fmt: skip
     outcomes = [outcome.get("error", "no error")[:60] for outcome in shut.run([steps])[0]]
-    kinds = [
-        "ModuleNotFoundError",
-        *["FileNotFoundError"] * 3,
-        "OSError: [Errno 101]",
-        "ProcessLookupError",
-        "no error",
-    ]
-    assert all(found.startswith(kind) for found, kind in zip(outcomes, kinds, strict=True)), (
-        outcomes
-    )
+    kinds = ["ModuleNotFoundError", *["FileNotFoundError"] * 3]
+    kinds += ["OSError: [Errno 101]", "ProcessLookupError", "no error"]
+    wrong = [pair for pair in zip(outcomes, kinds, strict=True) if not pair[0].startswith(pair[1])]
+    assert not wrong
 
 
 def test_the_inputs_at_marking_are_the_students_own():
@@ -542,12 +529,8 @@ def test_marking_again_starts_nothing_and_takes_over_the_points_given_by_hand(
     file = build / "marks/by-hand.csv"
     with open(file, newline="", encoding="utf-8") as table:
         rows = list(csv.DictReader(table))
-    assert {row["student"] for row in rows} == {
-        "coursework",
-        "other style",
-        "masked matrix",
-        "memory",
-    }
+    answered = {"coursework", "other style", "masked matrix", "memory"}
+    assert {row["student"] for row in rows} == answered
     rows[0] |= {"points": "2.5", "remark": "good"}
     marking.write_table(file, list(rows[0]), [list(row.values()) for row in rows])
     monkeypatch.setattr(marking, "mark", None)
