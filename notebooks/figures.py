@@ -328,3 +328,55 @@ def _redrawn(fig, alt):
         f'alt="{text}" width="{width}" height="{height}">'
         f'<figcaption role="status">{text}</figcaption></figure>'
     )
+
+
+# ------------------------------------------------------------------ rate films
+def rate_films(model, titles, mine, offered, lists, decay):
+    """Films to give stars to; live/recommend.js makes 5.2's lists of them.
+
+    model, titles and decay are 5.2's; mine has the stars to begin with, by title;
+    offered the numbers of well-known films; lists the recommendations for these stars,
+    two columns for each list.
+    """
+    mu, b, U, W = model
+    packed = {
+        name: _whole_numbers(X) for name, X in (("U", U.T), ("W", W.T), ("b", b[None]))
+    }
+    data = {
+        name: {"rows": rows, "units": units.tolist()}
+        for name, (rows, units) in packed.items()
+    }
+    data |= {"mu": mu.item(), "decay": decay, "titles": titles, "length": len(lists)}
+    data["mine"] = [[titles.index(title), stars] for title, stars in mine.items()]
+    data["offered"] = offered
+    columns = list(lists)
+    shown = []
+    for name, reason in zip(columns[::2], columns[1::2], strict=True):
+        items = "\n".join(
+            f"<li>{html.escape(film)} <small>because of {html.escape(why)}</small></li>"
+            for film, why in zip(lists[name], lists[reason], strict=True)
+        )
+        shown.append(f"<div><strong>{name}</strong><ol>{items}</ol></div>")
+    stars = ", ".join(f"{title} {stars}" for title, stars in mine.items())
+    page = FILMS.format(
+        lists="\n".join(shown), stars=html.escape(stars), data=_as_json(data)
+    )
+    text = f"Two lists for {stars}: first {lists.iloc[0, 0]}, and {lists.iloc[0, 2]}."
+    display({"text/html": page + _script_and_style(), "text/plain": text}, raw=True)
+
+
+FILMS = """<figure class="films">
+<form hidden autocomplete="off">
+<label>Find a film <input type="search" list="film-titles"></label>
+<datalist id="film-titles"></datalist>
+<div class="stars"></div>
+<button type="reset">Forget all stars</button>
+</form>
+<output class="status">For these stars: {stars}.</output>
+<div class="lists">
+{lists}
+</div>
+<script type="application/json">
+{data}
+</script>
+</figure>"""
