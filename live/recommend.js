@@ -73,8 +73,9 @@
     function offer(i) {
       const row = document.createElement("fieldset");
       const legend = document.createElement("legend");
+      const places = document.createElement("span");
       legend.textContent = data.titles[i];
-      row.append(legend);
+      row.append(legend, places);
       for (let stars = 1; stars <= 5; stars++) {
         const label = document.createElement("label");
         const radio = Object.assign(document.createElement("input"), {
@@ -83,7 +84,7 @@
         radio.ariaLabel = `${stars} star${stars > 1 ? "s" : ""}`;
         radio.dataset.lmSuppressShortcuts = "true"; // the keys are for the control, not JupyterLab's
         label.append(radio, "★");
-        row.append(label);
+        places.append(label);
       }
       return row;
     }
