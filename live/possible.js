@@ -9,33 +9,38 @@
   const SEEDS = 1000;
   const SINGLE = 1e-6; // a relative error that no short sum in single precision exceeds
   const SIGNS = {
-    "agrees": "✓",
-    "possible": "✓",
-    "impossible": "✗",
-    "does not agree": "✗",
-    "not exact": "≈",
-    "cannot be told": "…",
-    "cannot be read": "?",
+    "agrees": "✓", "possible": "✓",
+    "impossible": "✗", "does not agree": "✗",
+    "cannot be told": "…", "cannot be read": "?",
   };
-  const COLORS = { "✓": "reproduced", "✗": "refuted" }; // of report.css
+  const CLASSES = { "✓": "reproduced", "✗": "refuted", "…": "qualified", "?": "qualified" }; // of report.css
+  const SUMMARY = {
+    "✓": "possible or in agreement",
+    "✗": "impossible or not in agreement",
+    "…": "cannot be told",
+    "?": "cannot be read",
+  };
 
   // ------------------------------------------------------------------ what was typed
+  // What torch and NumPy print around numbers.
+  const unwrap = text => text.replace(/Parameter containing:|\b(tensor|array)\(|,\s*\w+=[^\])]*|\)/g, "");
+
   // The number of a text and its reach. Throws where it is none.
   function readNumber(text) {
-    const numeral = text.replace("\u2212", "-");
+    const numeral = text.replace("\u2212", "-"); // a minus sign
     const match = /^[-+]?(?:\d+\.?(\d*)|\.(\d+))(?:e([-+]?\d+))?$/i.exec(numeral);
     const x = Number(numeral);
     if (!match || !Number.isFinite(Math.fround(x))) {
       throw new Error(`“${text}” is not a number; write one like 0.1223, with a point`);
     }
     const [, decimals = match[2], , exponent = 0] = match;
-    const places = decimals.length - exponent;
-    return { x, places, reach: Math.max(10 ** -places / 2, SINGLE * Math.abs(x)) };
+    const count = decimals.length - exponent;
+    return { x, text, decimals: count, reach: Math.max(10 ** -count / 2, SINGLE * Math.abs(x)) };
   }
 
-  // A matrix and its reaches: rows by lines or in brackets, as torch and NumPy print them too.
+  // A matrix X and the reaches H of its entries: rows by lines or in brackets.
   function readMatrix(text) {
-    const bare = text.replace(/Parameter containing:|\b(tensor|array)\(|,\s*\w+=[^\])]*|\)/g, "");
+    const bare = unwrap(text);
     let rows = bare.split("\n");
     if (bare.includes("[")) {
       const row = /\[([^[\]]*)\]/g;
@@ -93,11 +98,6 @@
     }
   }
 
-  // The squared distance to the nearest matrix of this rank.
-  function floorOf(A, rank) {
-    return sum(svd(A).values.slice(rank).map(x => x ** 2));
-  }
-
   function multiply(U, V) {
     const entries = entry => U.X.map((_, i) => V.X.map((_, j) => sum(U.X[i].map((_, k) => entry(i, j, k)))));
     const size = (i, j, k) => Math.abs(U.X[i][k] * V.X[j][k]);
@@ -133,7 +133,6 @@
   }
 
   const meet = (a, b) => a.low <= b.high && b.low <= a.high;
-  const exactly = X => ({ X, H: X.map(row => row.map(x => SINGLE * Math.abs(x))) });
 
   // ------------------------------------------------------------------ the verdicts
   // A number for a sentence, with four decimals or, where these are all zeros, with two digits.
@@ -141,8 +140,9 @@
     return x && Math.abs(x) < 0.0005 ? String(Number(x.toPrecision(2))) : x.toFixed(decimals);
   }
 
-  function inWords(range) {
-    return `${show(range.x)} (with rounding from ${show(range.low)} to ${show(range.high)})`;
+  function inWords({ x, low, high }) {
+    const ends = [low, high].map(end => show(end));
+    return ends[0] === ends[1] ? show(x) : `${show(x)} (with rounding from ${ends.join(" to ")})`;
   }
 
   // All verdicts on the fields' texts: for each group a list of [fields, verdict, reason]. resultsOf gives,
@@ -197,24 +197,22 @@
     }
     const { values, approximate } = svd(A);
     const floor = sum(values.slice(rank).map(x => x ** 2));
-    const blur = SINGLE * norm(A); // what single precision may change in A - U V^T
-    const number = text => {
-      const words = text.replace(/^\s*tensor\((.*)\)\s*$/, "$1").replace(/,\s*\w+=.*/, "").trim();
-      const { x, places, reach } = readNumber(words);
-      return { x, places, reach, text: words };
-    };
+    const blur = SINGLE * norm(A); // what single precision may change in A - U Vᵀ
     // A loss, or a mean over so many squares, as a range of the loss.
     const loss = (text, count = 1) => {
-      const typed = number(text);
+      const typed = readNumber(unwrap(text).trim());
       if (typed.x < 0) throw new Error("a sum of squares is not negative");
       const size = count * typed.x;
       const reach = count * typed.reach + 2 * Math.sqrt(size) * blur + blur ** 2;
-      const decimals = Math.min(Math.max(typed.places, 4), 8);
-      return { x: size, low: size - reach, high: size + reach, text: typed.text, decimals };
+      const decimals = Math.min(Math.max(typed.decimals, 4), 8);
+      const ends = { low: typed.x - typed.reach, high: typed.x + typed.reach };
+      return { x: size, low: size - reach, high: size + reach, ends, text: typed.text, decimals };
     };
-    const inOrder = values.map(x => show(x)).join(", ");
-    verdicts.push(["A rank", "", `The singular values of A are ${inOrder}. Hence the floor at rank ${rank} is ` +
-      `${show(floor)}, the sum of the squares from number ${rank + 1} on: no matrix of rank ${rank} has a smaller loss.`]);
+    const least = rank < values.length
+      ? `The floor at rank ${rank} is ${show(floor)}, the sum of the squares of all but the first ${rank}`
+      : `At rank ${rank} the floor is 0`;
+    verdicts.push(["A rank", "", `The singular values of A are ${values.map(x => show(x)).join(", ")}. ${least}: no matrix ` +
+      `of rank ${rank} has a smaller loss.`]);
     return { texts, A, m: A.length, n: A[0].length, rank, values, approximate, floor, loss };
   }
 
@@ -234,23 +232,22 @@
       verdicts.push([names, "does not agree", `${wrong} of ${all} entries differ by more than rounding: at ` +
         `${worst.place}, ${rule} is ${show(worst.values[0])} and not ${show(worst.values[1])}.`]);
     } else {
-      verdicts.push([names, "agrees", `${title} is ${rule}: they differ by at most ${show(largest.gap)}, and rounding ` +
-        `explains ${show(largest.reach)}.`]);
+      verdicts.push([names, "agrees", `${title} differs from ${rule} by at most ${show(largest.gap)}; rounding explains ` +
+        `${show(largest.reach)}.`]);
     }
   }
 
   // X is of the rank only if its distance from the nearest such matrix is not more than rounding.
   function judgeRank(verdicts, name, { rank }, { X, H }) {
     const { values } = svd(X);
+    if (rank >= values.length) return; // every matrix
     const distance = norm(values.slice(rank));
-    const determinant = sum(values) && values.reduce((product, x) => product * x, 1);
-    const isSquare = X.length === X[0].length && rank === X.length - 1;
-    const explained = norm(H) * values.slice(0, rank).reduce((product, x) => product * x, 1);
-    const measured = isSquare
-      ? `Its determinant differs from 0 by ${show(determinant)}, and rounding explains ${show(explained)}`
-      : `It is ${show(distance)} away from the nearest matrix of rank ${rank}, and rounding explains ${show(norm(H))}`;
+    const others = values.slice(0, rank).reduce((product, x) => product * x, 1);
+    const measured = X.length === X[0].length && rank === X.length - 1
+      ? `Its determinant differs from 0 by ${show(others * distance)}; rounding explains ${show(others * norm(H))}`
+      : `It is ${show(distance)} away from the nearest matrix of rank ${rank}; rounding explains ${show(norm(H))}`;
     if (distance > norm(H)) {
-      verdicts.push([name, "impossible", `The matrix is not of rank ${rank}, as a product U V^T is. ${measured}.`]);
+      verdicts.push([name, "impossible", `The matrix is not of rank ${rank}, as a product U Vᵀ is. ${measured}.`]);
     } else {
       verdicts.push([name, "possible", `The matrix is of rank ${rank} as far as its digits tell. ${measured}.`]);
     }
@@ -265,7 +262,7 @@
     const ofFactors = U && V && multiply(U, V);
     if ((U || V) && !ofFactors) verdicts.push(["sgd-u sgd-v", "cannot be told", "U and V are needed, both."]);
     if (ofFactors && product) {
-      judgeProduct(verdicts, "sgd-u sgd-v sgd-reconstruction", "The product", product, ofFactors, "U V^T");
+      judgeProduct(verdicts, "sgd-u sgd-v sgd-reconstruction", "The product", product, ofFactors, "U Vᵀ");
     } else if (product) {
       judgeRank(verdicts, "sgd-reconstruction", task, product);
     }
@@ -291,7 +288,7 @@
         `${show(floor, range.decimals)}: no matrix of rank ${rank} comes so near to A.${asMean}`]);
     } else if (range) {
       const where = loss ? `within rounding of ${title}` : `at the loss of ${title}, ${inWords(range)}`;
-      judgeSeeds(verdicts, names, resultsOf({ A, rank }), run => run.loss, range, `end ${where}`);
+      judgeSeeds(verdicts, names, resultsOf({ A, rank }), run => run.loss, loss?.ends ?? range, `end ${where}`);
     }
     return loss;
   }
@@ -299,22 +296,18 @@
   // Whether some of a thousand seeds end in the range. What ends nowhere near may still be a run from
   // another start: it cannot be told.
   function judgeSeeds(verdicts, names, runs, measure, range, where) {
+    const all = SEEDS.toLocaleString("en");
     if (runs.length < SEEDS) {
-      const waiting = `Counting how many of ${SEEDS.toLocaleString("en")} seeds ${where} …`;
-      verdicts.push([names, "cannot be told", waiting]);
+      verdicts.push([names, "cannot be told", `Counting how many of ${all} seeds ${where} …`]);
       return;
     }
-    const ends = runs.filter(Boolean).map(measure).sort((a, b) => a - b);
-    const hits = ends.filter(x => range.low <= x && x <= range.high).length;
-    const stopped = runs.length - ends.length;
-    const spread = ends.length ? ` They end from ${show(ends[0])} to ${show(ends.at(-1))}.` : "";
-    const diverged = stopped ? ` ${stopped} of them diverge.` : "";
-    if (hits) {
-      verdicts.push([names, "possible", `${hits} of ${SEEDS.toLocaleString("en")} seeds ${where}.${spread}${diverged}`]);
-    } else {
-      verdicts.push([names, "cannot be told", `None of ${SEEDS.toLocaleString("en")} seeds ${where}.${spread}${diverged} ` +
-        "Another start, another number of epochs or another learning rate may."]);
-    }
+    const results = runs.filter(Boolean).map(measure).sort((a, b) => a - b);
+    const hits = results.filter(x => range.low <= x && x <= range.high).length;
+    const spread = results.length ? ` The range is ${show(results[0])} to ${show(results.at(-1))}.` : "";
+    const diverged = runs.length > results.length ? ` Of all, ${runs.length - results.length} diverge.` : "";
+    const others = hits ? "" : " Another start, more or fewer epochs or another learning rate may.";
+    verdicts.push([names, hits ? "possible" : "cannot be told",
+      `${hits || "None"} of ${all} seeds ${where}.${spread}${diverged}${others}`]);
   }
 
   function judgeSvd(task, verdicts, lossOfDescent) {
@@ -334,11 +327,14 @@
     }
     if (!matrix) return;
     const range = squaredError(A, matrix);
-    if (values[rank - 1] - (values[rank] ?? 0) <= SINGLE * values[0]) {
+    const gap = values[rank - 1] - (values[rank] ?? 0);
+    if (gap <= SINGLE * values[0]) {
       verdicts.push(["svd-matrix", "cannot be told", `Singular values number ${rank} and ${rank + 1} are equal, ` +
         `so A has more than one truncated SVD. The loss of this matrix is ${inWords(range)}; the floor is ${show(floor)}.`]);
     } else {
-      judgeProduct(verdicts, "svd-matrix", "The matrix", matrix, exactly(approximate(rank)), "the truncated SVD");
+      const reach = SINGLE * values[0] * values[rank - 1] / gap; // single precision's, the more the nearer the two
+      const best = { X: approximate(rank), H: A.map(row => row.map(() => reach)) };
+      judgeProduct(verdicts, "svd-matrix", "The matrix", matrix, best, "the truncated SVD");
     }
     if (loss && !meet(loss, range)) {
       verdicts.push(["svd-matrix svd-loss", "does not agree", `The loss of this matrix is ${inWords(range)}, not ${loss.text}.`]);
@@ -379,10 +375,8 @@
     }
     const { gap, reach, place } = largest;
     const ofRun = ({ U, V }) => Math.max(...observed.map(([i, j]) => Math.abs(A[i][j] - dot(U[i], V[j]))));
-    verdicts.push(["completed-matrix", "not exact",
-      `It does not fit the observed entries exactly: the largest difference is ${show(gap)}, at ${place}.`]);
-    judgeSeeds(verdicts, "completed-matrix", resultsOf({ A, M: mask, rank }), ofRun,
-      { low: gap - reach, high: Infinity }, `have such a difference, ${show(gap)}, or a larger one`);
+    judgeSeeds(verdicts, "completed-matrix", resultsOf({ A, M: mask, rank }), ofRun, { low: gap - reach, high: Infinity },
+      `miss an observed entry by as much as this matrix, ${show(gap)} at ${place}, or more`);
   }
 
   // With two gaps in a 3 x 3 matrix and rank 2, the exact completions are a curve: the determinant is 0.
@@ -390,7 +384,7 @@
     if (!hidden.length) return;
     const errors = hidden.map(([i, j]) => show(Math.abs(A[i][j] - X[i][j]))).join(" and ");
     const pair = hidden.map(([i, j]) => show(X[i][j])).join(" and ");
-    const facts = `The hidden entries are ${pair}; A has others there, ${errors} away.`;
+    const facts = `The hidden entries are ${pair}; those of A are ${errors} away.`;
     const [[i, j], [k, l]] = hidden.length === 2 ? hidden : [[0, 0], [0, 0]];
     if (m !== 3 || n !== 3 || rank !== 2 || i === k || j === l) {
       verdicts.push(["completed-matrix", "", facts]);
@@ -407,8 +401,9 @@
     const ends = [-1, 0, 1].map(side => onCurve(X[i][j] + side * H[i][j]));
     const [low, high] = [Math.min(...ends), Math.max(...ends)];
     const isOn = X[k][l] + H[k][l] >= low && X[k][l] - H[k][l] <= high;
-    const point = `On the curve of exact completions, ${show(X[i][j])} goes with ${show(ends[1])}.`;
-    verdicts.push(["completed-matrix", isOn ? "agrees" : "not exact", `${facts} ${point}`]);
+    const place = isOn ? "They lie on the curve of exact completions"
+      : `They do not lie on the curve of exact completions: there, ${show(X[i][j])} goes with ${show(ends[1])}`;
+    verdicts.push(["completed-matrix", "", `${facts} ${place}.`]);
   }
 
   function determinant([[a, b, c], [d, e, f], [g, h, i]]) {
@@ -421,7 +416,7 @@
     const filled = sum(hidden.map(([i, j]) => (A[i][j] - average) ** 2));
     const isWorse = hidden.length && mean.low > filled;
     const worse = isWorse
-      ? ` Filling the gaps with the mean of the observed entries, ${show(average)}, has ${show(filled / count)}: less.` : "";
+      ? ` To fill the gaps with the mean of the observed entries would be better: ${show(filled / count)}.` : "";
     if (isBelow(mean, floor)) {
       verdicts.push(["completed-mse", "impossible", `No matrix of rank ${rank} has a mean squared error below ` +
         `${show(floor / count)}, the floor over ${count} entries.`]);
@@ -487,9 +482,11 @@
       for (const [group, list] of Object.entries(verdicts)) {
         page.querySelector(`[data-group="${group}"]`).replaceChildren(...list.map(writeVerdict));
       }
-      const count = sign => all.filter(([, verdict]) => SIGNS[verdict] === sign).length;
-      status.textContent = `${count("✓")} possible or in agreement, ${count("✗")} not, ${count("…")} cannot be told, ` +
-        `${count("?")} cannot be read.`;
+      const counts = Object.entries(SUMMARY).map(([sign, summary]) => {
+        const count = all.filter(([, verdict]) => SIGNS[verdict] === sign).length;
+        return count ? `${count} ${summary}` : "";
+      });
+      status.textContent = counts.filter(Boolean).join(", ") || "Type a number.";
       timer ??= requestAnimationFrame(slice);
     }
 
@@ -520,7 +517,7 @@
     item.dataset.about = names;
     if (verdict) {
       const label = document.createElement("strong");
-      label.className = `verdict ${COLORS[SIGNS[verdict]] ?? "qualified"}`;
+      label.className = `verdict ${CLASSES[SIGNS[verdict]]}`;
       label.textContent = `${SIGNS[verdict]} ${verdict}`;
       item.append(label, ": ");
     }

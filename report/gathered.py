@@ -102,7 +102,7 @@ def show_completions(folder):
 
 
 def show_possible(folder):
-    """The fields for typed numbers, with those of the hand-in, and the notebooks' verdicts on these."""
+    """Fields for typed numbers, with the hand-in's, and the notebooks' verdicts on these."""
     claims = {shown["claim"].name: shown for row in group_claims(folder) for shown in row}
     A, M = load_coursework_matrix()
     entries = [[f"{x:.4f}" for x in row] for row in A.tolist()]
