@@ -13,7 +13,7 @@
     "impossible": "✗", "does not agree": "✗",
     "cannot be told": "…", "cannot be read": "?",
   };
-  const CLASSES = { "✓": "reproduced", "✗": "refuted", "…": "qualified", "?": "qualified" }; // of report.css
+  const CLASSES = { "✓": "reproduced", "✗": "refuted" }; // of report.css
   const SUMMARY = {
     "✓": "possible or in agreement",
     "✗": "impossible or not in agreement",
@@ -118,7 +118,7 @@
     };
   }
 
-  // The place where two matrices differ most, compared with what rounding explains.
+  // How many entries differ by more than rounding, and where most; the largest difference of all.
   function compare(first, second, at = places(first.X)) {
     const gaps = at.map(([i, j]) => ({
       place: `row ${i + 1}, column ${j + 1}`,
@@ -126,16 +126,29 @@
       gap: Math.abs(first.X[i][j] - second.X[i][j]),
       reach: first.H[i][j] + second.H[i][j],
     }));
-    const wrong = gaps.filter(({ gap, reach }) => gap > reach * (1 + 1e-9));
-    const by = size => (a, b) => size(b) - size(a);
-    const [worst] = [...(wrong.length ? wrong : gaps)].sort(by(({ gap, reach }) => gap - reach));
-    return { wrong: wrong.length, all: gaps.length, worst, largest: [...gaps].sort(by(({ gap }) => gap))[0] };
+    const beyond = ({ gap, reach }) => gap - reach * (1 + 1e-9);
+    const [worst] = gaps.toSorted((a, b) => beyond(b) - beyond(a));
+    const [largest] = gaps.toSorted((a, b) => b.gap - a.gap);
+    return { wrong: gaps.filter(entry => beyond(entry) > 0).length, all: gaps.length, worst, largest };
   }
 
+  // A copy of X with other numbers at these places.
+  function replace(X, entries) {
+    const copy = X.map(row => [...row]);
+    for (const [i, j, x] of entries) copy[i][j] = x;
+    return copy;
+  }
+
+  function determinant([[a, b, c], [d, e, f], [g, h, i]]) {
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g);
+  }
+
+  const around = (x, reach) => ({ x, low: x - reach, high: x + reach });
   const meet = (a, b) => a.low <= b.high && b.low <= a.high;
+  const isBelow = (range, floor) => range.high < floor * (1 - 1e-9);
 
   // ------------------------------------------------------------------ the verdicts
-  // A number for a sentence, with four decimals or, where these are all zeros, with two digits.
+  // A number for a sentence, with four decimals or, where these say little, with two digits.
   function show(x, decimals = 4) {
     return x && Math.abs(x) < 0.0005 ? String(Number(x.toPrecision(2))) : x.toFixed(decimals);
   }
@@ -145,303 +158,281 @@
     return ends[0] === ends[1] ? show(x) : `${show(x)} (with rounding from ${ends.join(" to ")})`;
   }
 
-  // All verdicts on the fields' texts: for each group a list of [fields, verdict, reason]. resultsOf gives,
-  // for a call of sgd, the runs of its seeds that are done.
+  // All verdicts on the fields' texts: lists of [fields, verdict, reason], by group. resultsOf gives, for a
+  // call of sgd, the runs of its seeds that are done.
   function judge(texts, resultsOf) {
     const verdicts = { matrix: [], descent: [], svd: [], completion: [] };
-    const task = readTask(texts, verdicts.matrix);
+    const inGroup = group => {
+      const say = (names, verdict, reason) => verdicts[group].push([names, verdict, reason]);
+      return { say, read: (name, parse) => readField(texts, name, parse, say) };
+    };
+    const task = readTask(inGroup("matrix"));
     if (task) {
-      const loss = judgeDescent(task, verdicts.descent, resultsOf);
-      judgeSvd(task, verdicts.svd, loss);
-      judgeCompletion(task, verdicts.completion, resultsOf);
+      const loss = judgeDescent({ ...task, ...inGroup("descent") }, resultsOf);
+      judgeSvd({ ...task, ...inGroup("svd") }, loss);
+      judgeCompletion({ ...task, ...inGroup("completion") }, resultsOf);
     }
     return verdicts;
   }
 
-  // Reads a field with what is given; nothing for an empty one. Says so where that fails.
-  function attempt(texts, verdicts, name, read) {
+  // What the field holds; null where it is empty, or where a verdict says that it cannot be read.
+  function readField(texts, name, parse, say) {
     if (!texts[name].trim()) return null;
     try {
-      return read(texts[name]);
+      return parse(texts[name]);
     } catch (error) {
-      verdicts.push([name, "cannot be read", `${error.message}.`]);
+      say(name, "cannot be read", `${error.message}.`);
       return null;
     }
   }
 
-  function readShape(text, m, n) {
-    const matrix = readMatrix(text);
-    const shape = [matrix.X.length, matrix.X[0]?.length];
-    if (String(shape) !== String([m, n])) {
-      throw new Error(`${m} rows of ${n} numbers are needed here, and there are ${shape[0]} of ${shape[1]}`);
-    }
-    return matrix;
-  }
-
-  function readTask(texts, verdicts) {
-    const A = attempt(texts, verdicts, "A", text => {
+  // What all groups need: A and the rank, the SVD, and how to read a matrix and a loss.
+  function readTask({ say, read }) {
+    const A = read("A", text => {
       const { X } = readMatrix(text);
-      if (!X.length || X.length * X[0].length > 400) throw new Error("a matrix of 1 to 400 numbers is needed");
+      if (!X.length || X.length * X[0].length > 400) throw new Error("A has 1 to 400 numbers");
       return X;
     });
-    const rank = attempt(texts, verdicts, "rank", text => {
-      const limit = A ? Math.min(A.length, A[0].length) : Infinity;
-      const rank = Number(text);
-      if (!Number.isInteger(rank) || rank < 1) throw new Error("the rank is a whole number from 1 on");
-      if (rank > limit) throw new Error(`a matrix of this shape has no rank above ${limit}`);
-      return rank;
+    const rank = A && read("rank", text => {
+      const limit = Math.min(A.length, A[0].length);
+      if (!/^\s*[1-9]\d*\s*$/.test(text)) throw new Error("the rank is a whole number from 1 on");
+      if (text > limit) throw new Error(`a matrix of this shape has no rank above ${limit}`);
+      return Number(text);
     });
-    if (!A || !rank) {
-      if (!verdicts.length) verdicts.push(["A rank", "cannot be told", "A matrix A and a rank are needed."]);
-      return null;
-    }
+    if (!rank) return null;
     const { values, approximate } = svd(A);
     const floor = sum(values.slice(rank).map(x => x ** 2));
-    const blur = SINGLE * norm(A); // what single precision may change in A - U Vᵀ
-    // A loss, or a mean over so many squares, as a range of the loss.
-    const loss = (text, count = 1) => {
-      const typed = readNumber(unwrap(text).trim());
-      if (typed.x < 0) throw new Error("a sum of squares is not negative");
-      const size = count * typed.x;
-      const reach = count * typed.reach + 2 * Math.sqrt(size) * blur + blur ** 2;
-      const decimals = Math.min(Math.max(typed.decimals, 4), 8);
-      const ends = { low: typed.x - typed.reach, high: typed.x + typed.reach };
-      return { x: size, low: size - reach, high: size + reach, ends, text: typed.text, decimals };
-    };
-    const least = rank < values.length
-      ? `The floor at rank ${rank} is ${show(floor)}, the sum of the squares of all but the first ${rank}`
-      : `At rank ${rank} the floor is 0`;
-    verdicts.push(["A rank", "", `The singular values of A are ${values.map(x => show(x)).join(", ")}. ${least}: no matrix ` +
-      `of rank ${rank} has a smaller loss.`]);
-    return { texts, A, m: A.length, n: A[0].length, rank, values, approximate, floor, loss };
-  }
+    const source = rank < values.length ? `, the sum of the squares of all but the first ${rank}` : "";
+    say("A rank", "", `The singular values of A are ${values.map(x => show(x)).join(", ")}. The floor at rank ` +
+      `${rank} is ${show(floor)}${source}: no matrix of rank ${rank} has a smaller loss.`);
 
-  function isBelow(range, floor) {
-    return range.high < floor * (1 - 1e-9);
+    const matrix = (m, n) => text => {
+      const typed = readMatrix(text);
+      const [rows, columns] = [typed.X.length, typed.X[0]?.length];
+      if (rows === m && columns === n) return typed;
+      throw new Error(`${m} rows of ${n} numbers are needed here, and there are ${rows} of ${columns}`);
+    };
+    // A loss, or a mean over so many squares, as a range of the loss.
+    const loss = (count = 1) => text => {
+      const { x, reach, decimals, text: numeral } = readNumber(unwrap(text).trim());
+      if (x < 0) throw new Error("a sum of squares is not negative");
+      const blur = SINGLE * norm(A); // what single precision may change in A - U Vᵀ
+      const most = count * reach + 2 * Math.sqrt(count * x) * blur + blur ** 2;
+      return {
+        ...around(count * x, most),
+        printed: around(x, reach),
+        decimals: Math.min(Math.max(decimals, 4), 8),
+        text: numeral,
+      };
+    };
+    return { A, m: A.length, n: A[0].length, rank, values, approximate, floor, matrix, loss };
   }
 
   // Which of these numbers the typed one is instead: a mistake that has a name.
   function nameMistake(range, numbers) {
-    const [mistake] = numbers.find(([, x]) => range.low <= x && x <= range.high) ?? [];
+    const mistake = Object.keys(numbers).find(name => meet(range, around(numbers[name], 0)));
     return mistake ? ` It is ${mistake}.` : "";
   }
 
-  function judgeProduct(verdicts, names, title, typed, computed, rule) {
+  function judgeEntries(say, names, title, typed, computed, rule) {
     const { wrong, all, worst, largest } = compare(computed, typed);
     if (wrong) {
-      verdicts.push([names, "does not agree", `${wrong} of ${all} entries differ by more than rounding: at ` +
-        `${worst.place}, ${rule} is ${show(worst.values[0])} and not ${show(worst.values[1])}.`]);
+      say(names, "does not agree", `${wrong} of ${all} entries differ by more than rounding: at ${worst.place}, ` +
+        `${rule} is ${show(worst.values[0])} and not ${show(worst.values[1])}.`);
     } else {
-      verdicts.push([names, "agrees", `${title} differs from ${rule} by at most ${show(largest.gap)}; rounding explains ` +
-        `${show(largest.reach)}.`]);
+      say(names, "agrees", `${title} differs from ${rule} by at most ${show(largest.gap)}; rounding explains ` +
+        `${show(largest.reach)}.`);
     }
   }
 
   // X is of the rank only if its distance from the nearest such matrix is not more than rounding.
-  function judgeRank(verdicts, name, { rank }, { X, H }) {
+  function judgeRank({ rank, say }, name, { X, H }) {
     const { values } = svd(X);
     if (rank >= values.length) return; // every matrix
     const distance = norm(values.slice(rank));
     const others = values.slice(0, rank).reduce((product, x) => product * x, 1);
     const measured = X.length === X[0].length && rank === X.length - 1
-      ? `Its determinant differs from 0 by ${show(others * distance)}; rounding explains ${show(others * norm(H))}`
-      : `It is ${show(distance)} away from the nearest matrix of rank ${rank}; rounding explains ${show(norm(H))}`;
-    if (distance > norm(H)) {
-      verdicts.push([name, "impossible", `The matrix is not of rank ${rank}, as a product U Vᵀ is. ${measured}.`]);
-    } else {
-      verdicts.push([name, "possible", `The matrix is of rank ${rank} as far as its digits tell. ${measured}.`]);
-    }
+      ? `Its determinant is ${show(others * distance)} off 0; rounding explains ${show(others * norm(H))}`
+      : `It is ${show(distance)} away from the nearest such matrix; rounding explains ${show(norm(H))}`;
+    if (distance > norm(H)) say(name, "impossible", `No product U Vᵀ of rank ${rank} is this matrix. ${measured}.`);
+    else say(name, "possible", `The matrix is of rank ${rank} as far as its digits tell. ${measured}.`);
   }
 
-  function judgeDescent(task, verdicts, resultsOf) {
-    const { texts, A, m, n, rank, floor } = task;
-    const U = attempt(texts, verdicts, "sgd-u", text => readShape(text, m, rank));
-    const V = attempt(texts, verdicts, "sgd-v", text => readShape(text, n, rank));
-    const product = attempt(texts, verdicts, "sgd-reconstruction", text => readShape(text, m, n));
-    const loss = attempt(texts, verdicts, "sgd-loss", task.loss);
+  function judgeDescent(task, resultsOf) {
+    const { A, m, n, rank, floor, matrix, say, read } = task;
+    const U = read("sgd-u", matrix(m, rank));
+    const V = read("sgd-v", matrix(n, rank));
+    const product = read("sgd-reconstruction", matrix(m, n));
+    const loss = read("sgd-loss", task.loss());
     const ofFactors = U && V && multiply(U, V);
-    if ((U || V) && !ofFactors) verdicts.push(["sgd-u sgd-v", "cannot be told", "U and V are needed, both."]);
+    if ((U || V) && !ofFactors) say("sgd-u sgd-v", "cannot be told", "U and V are needed, both.");
     if (ofFactors && product) {
-      judgeProduct(verdicts, "sgd-u sgd-v sgd-reconstruction", "The product", product, ofFactors, "U Vᵀ");
+      judgeEntries(say, "sgd-u sgd-v sgd-reconstruction", "The product", product, ofFactors, "U Vᵀ");
     } else if (product) {
-      judgeRank(verdicts, "sgd-reconstruction", task, product);
+      judgeRank(task, "sgd-reconstruction", product);
     }
-    const computed = [];
-    if (product) computed.push(["sgd-reconstruction", "the product", squaredError(A, product)]);
-    if (ofFactors) computed.push(["sgd-u sgd-v", "U and V", squaredError(A, ofFactors)]);
-    for (const [names, title, range] of loss ? computed : []) {
-      if (meet(loss, range)) {
-        verdicts.push([`${names} sgd-loss`, "agrees", `The loss of ${title} is ${inWords(range)}.`]);
-      } else {
-        const mistake = nameMistake(loss, [["the mean of the squares; the loss is their sum", range.x / (m * n)],
-          ["the root of the loss", Math.sqrt(range.x)]]);
-        verdicts.push([`${names} sgd-loss`, "does not agree", `${loss.text} is not the loss of ${title}: that is ` +
-          `${inWords(range)}.${mistake}`]);
-      }
+    const losses = [];
+    if (product) losses.push(["sgd-reconstruction", "the product", squaredError(A, product)]);
+    if (ofFactors) losses.push(["sgd-u sgd-v", "U and V", squaredError(A, ofFactors)]);
+    if (loss) {
+      for (const [names, title, range] of losses) judgeLoss(say, `${names} sgd-loss`, title, loss, range, m * n);
+      losses.unshift(["sgd-loss", loss.text, loss]);
     }
-    const [names, title, range] = loss ? ["sgd-loss", loss.text, loss] : computed[0] ?? [];
-    if (range && isBelow(range, floor)) {
-      const asSum = m * n * range.x;
-      const asMean = asSum >= floor
-        ? ` As the mean of ${m * n} squares it would stand for the sum ${show(asSum)}, which is not below.` : "";
-      verdicts.push([names, "impossible", `The loss ${show(range.x, range.decimals)} is below the floor ` +
-        `${show(floor, range.decimals)}: no matrix of rank ${rank} comes so near to A.${asMean}`]);
-    } else if (range) {
-      const where = loss ? `within rounding of ${title}` : `at the loss of ${title}, ${inWords(range)}`;
-      judgeSeeds(verdicts, names, resultsOf({ A, rank }), run => run.loss, loss?.ends ?? range, `end ${where}`);
+    if (!losses.length) return null;
+    const [names, title, range] = losses[0];
+    if (isBelow(range, floor)) {
+      const asMean = loss && m * n * loss.x >= floor
+        ? ` (As the mean of ${m * n} squares it would stand for the sum ${show(m * n * loss.x)}.)` : "";
+      say(names, "impossible", `The loss ${show(range.x, range.decimals)} is below the floor, ` +
+        `${show(floor, range.decimals)}: no matrix of rank ${rank} comes so near to A.${asMean}`);
+    } else {
+      const place = loss ? `within rounding of ${title}` : `at the loss of ${title}, ${inWords(range)}`;
+      judgeSeeds(say, names, resultsOf({ A, rank }), run => run.loss, range.printed ?? range, `end ${place}`);
     }
     return loss;
   }
 
-  // Whether some of a thousand seeds end in the range. What ends nowhere near may still be a run from
-  // another start: it cannot be told.
-  function judgeSeeds(verdicts, names, runs, measure, range, where) {
+  function judgeLoss(say, names, title, loss, range, count) {
+    if (meet(loss, range)) {
+      say(names, "agrees", `The loss of ${title} is ${inWords(range)}.`);
+      return;
+    }
+    const mistake = nameMistake(loss, {
+      "the mean of the squares; the loss is their sum": range.x / count,
+      "the root of the loss": Math.sqrt(range.x),
+    });
+    say(names, "does not agree", `${loss.text} is not the loss of ${title}: that is ${inWords(range)}.${mistake}`);
+  }
+
+  // Whether some of a thousand seeds end in the range. If none does, a run from another start still may.
+  function judgeSeeds(say, names, runs, measure, range, place) {
     const all = SEEDS.toLocaleString("en");
     if (runs.length < SEEDS) {
-      verdicts.push([names, "cannot be told", `Counting how many of ${all} seeds ${where} …`]);
+      say(names, "cannot be told", `Counting how many of ${all} seeds ${place} …`);
       return;
     }
     const results = runs.filter(Boolean).map(measure).sort((a, b) => a - b);
     const hits = results.filter(x => range.low <= x && x <= range.high).length;
-    const spread = results.length ? ` The range is ${show(results[0])} to ${show(results.at(-1))}.` : "";
-    const diverged = runs.length > results.length ? ` Of all, ${runs.length - results.length} diverge.` : "";
+    const spread = results.length ? ` The range of all is ${show(results[0])} to ${show(results.at(-1))}.` : "";
+    const diverged = runs.length > results.length ? ` ${runs.length - results.length} seeds diverge.` : "";
     const others = hits ? "" : " Another start, more or fewer epochs or another learning rate may.";
-    verdicts.push([names, hits ? "possible" : "cannot be told",
-      `${hits || "None"} of ${all} seeds ${where}.${spread}${diverged}${others}`]);
+    say(names, hits ? "possible" : "cannot be told",
+      `${hits || "None"} of ${all} seeds ${place}.${spread}${diverged}${others}`);
   }
 
-  function judgeSvd(task, verdicts, lossOfDescent) {
-    const { texts, A, m, n, rank, values, approximate, floor } = task;
-    const matrix = attempt(texts, verdicts, "svd-matrix", text => readShape(text, m, n));
-    const loss = attempt(texts, verdicts, "svd-loss", task.loss);
-    if (loss && loss.low <= floor && floor <= loss.high) {
-      verdicts.push(["svd-loss", "agrees", `${loss.text} is the loss of the truncated SVD at rank ${rank}.`]);
+  function judgeSvd(task, descent) {
+    const { A, m, n, rank, values, approximate, floor, say, read } = task;
+    const matrix = read("svd-matrix", task.matrix(m, n));
+    const loss = read("svd-loss", task.loss());
+    if (loss && meet(loss, around(floor, 0))) {
+      say("svd-loss", "agrees", `${loss.text} is the loss of the truncated SVD at rank ${rank}.`);
     } else if (loss) {
-      const mistake = nameMistake(loss, [["the mean of the squares; the loss is their sum", floor / (m * n)],
-        ["the norm of the difference; the loss is its square", Math.sqrt(floor)]]);
-      const nearer = lossOfDescent && lossOfDescent.high < loss.low
-        ? ` The loss of gradient descent typed above, ${lossOfDescent.text}, is smaller: nothing of rank ${rank} ` +
-          "has a smaller loss than the truncated SVD." : "";
-      verdicts.push(["svd-loss", "impossible", `${loss.text} is not the loss of a truncated SVD at rank ${rank}: ` +
-        `that is ${show(floor, loss.decimals)} for every method.${mistake}${nearer}`]);
+      const mistake = nameMistake(loss, {
+        "the mean of the squares; the loss is their sum": floor / (m * n),
+        "the norm of the difference; the loss is its square": Math.sqrt(floor),
+      });
+      const nearer = descent && descent.high < loss.low
+        ? ` The loss of gradient descent, ${descent.text}, is smaller, and nothing of rank ${rank} has a smaller ` +
+          "loss than the truncated SVD." : "";
+      say("svd-loss", "impossible", `${loss.text} is not the loss of a truncated SVD at rank ${rank}: that is ` +
+        `${show(floor, loss.decimals)} for every method.${mistake}${nearer}`);
     }
     if (!matrix) return;
-    const range = squaredError(A, matrix);
     const gap = values[rank - 1] - (values[rank] ?? 0);
     if (gap <= SINGLE * values[0]) {
-      verdicts.push(["svd-matrix", "cannot be told", `Singular values number ${rank} and ${rank + 1} are equal, ` +
-        `so A has more than one truncated SVD. The loss of this matrix is ${inWords(range)}; the floor is ${show(floor)}.`]);
+      say("svd-matrix", "cannot be told", `Singular values ${rank} and ${rank + 1} are equal: A has more than one ` +
+        "truncated SVD.");
     } else {
-      const reach = SINGLE * values[0] * values[rank - 1] / gap; // single precision's, the more the nearer the two
+      const reach = SINGLE * values[0] * values[rank - 1] / gap; // in single precision, ill-conditioned
       const best = { X: approximate(rank), H: A.map(row => row.map(() => reach)) };
-      judgeProduct(verdicts, "svd-matrix", "The matrix", matrix, best, "the truncated SVD");
+      judgeEntries(say, "svd-matrix", "The matrix", matrix, best, "the truncated SVD");
     }
-    if (loss && !meet(loss, range)) {
-      verdicts.push(["svd-matrix svd-loss", "does not agree", `The loss of this matrix is ${inWords(range)}, not ${loss.text}.`]);
-    }
+    if (loss) judgeLoss(say, "svd-matrix svd-loss", "the matrix", loss, squaredError(A, matrix), m * n);
   }
 
-  function judgeCompletion(task, verdicts, resultsOf) {
-    const { texts, A, m, n, rank } = task;
-    const mask = attempt(texts, verdicts, "M", text => {
-      const { X } = readShape(text, m, n);
+  function judgeCompletion(task, resultsOf) {
+    const { A, m, n, rank, say, read } = task;
+    const matrix = read("completed-matrix", task.matrix(m, n));
+    const mean = read("completed-mse", task.loss(m * n));
+    const mask = (matrix || mean) && read("M", text => {
+      const { X } = task.matrix(m, n)(text);
       const marks = X.flat();
-      if (!marks.every(x => x === 0 || x === 1) || !marks.includes(1)) {
-        throw new Error("the mask has a 1 for each observed entry, a 0 for each hidden one, and at least one 1");
-      }
-      return X;
+      if (marks.every(x => x === 0 || x === 1) && marks.includes(1)) return X;
+      throw new Error("a mask has a 1 for each observed entry, a 0 for each hidden one, and at least one 1");
     });
-    const matrix = attempt(texts, verdicts, "completed-matrix", text => readShape(text, m, n));
-    const mean = attempt(texts, verdicts, "completed-mse", text => task.loss(text, m * n));
-    if (!mask) {
-      if (!texts.M.trim()) verdicts.push(["M", "cannot be told", "The mask is needed here."]);
-      return;
-    }
+    if (!mask) return;
     const observed = places(A).filter(([i, j]) => mask[i][j]);
     const hidden = places(A).filter(([i, j]) => !mask[i][j]);
     if (matrix) {
-      judgeRank(verdicts, "completed-matrix", task, matrix);
-      judgeFit(task, verdicts, matrix, mask, observed, resultsOf);
-      judgeHidden(task, verdicts, matrix, hidden);
+      judgeRank(task, "completed-matrix", matrix);
+      judgeFit(task, matrix, observed, () => resultsOf({ A, M: mask, rank }));
+      if (hidden.length) judgeHidden(task, matrix, hidden);
     }
-    if (mean) judgeMean(task, verdicts, { matrix, mean, observed, hidden });
+    if (mean) judgeMean(task, { matrix, mean, observed, hidden });
   }
 
-  function judgeFit({ A, rank }, verdicts, matrix, mask, observed, resultsOf) {
+  function judgeFit({ A, say }, matrix, observed, masked) {
     const { wrong, largest } = compare({ X: A, H: A.map(row => row.map(() => 0)) }, matrix, observed);
     if (!wrong) {
-      verdicts.push(["completed-matrix", "possible", "It fits all observed entries, as far as its digits tell."]);
+      say("completed-matrix", "possible", "It fits all observed entries, as far as its digits tell.");
       return;
     }
     const { gap, reach, place } = largest;
-    const ofRun = ({ U, V }) => Math.max(...observed.map(([i, j]) => Math.abs(A[i][j] - dot(U[i], V[j]))));
-    judgeSeeds(verdicts, "completed-matrix", resultsOf({ A, M: mask, rank }), ofRun, { low: gap - reach, high: Infinity },
-      `miss an observed entry by as much as this matrix, ${show(gap)} at ${place}, or more`);
+    const miss = ({ U, V }) => Math.max(...observed.map(([i, j]) => Math.abs(A[i][j] - dot(U[i], V[j]))));
+    judgeSeeds(say, "completed-matrix", masked(), miss, { low: gap - reach, high: Infinity },
+      `miss an observed entry by as much as this matrix, ${show(gap)} at ${place}, or by more`);
   }
 
   // With two gaps in a 3 x 3 matrix and rank 2, the exact completions are a curve: the determinant is 0.
-  function judgeHidden({ A, m, n, rank }, verdicts, { X, H }, hidden) {
-    if (!hidden.length) return;
-    const errors = hidden.map(([i, j]) => show(Math.abs(A[i][j] - X[i][j]))).join(" and ");
-    const pair = hidden.map(([i, j]) => show(X[i][j])).join(" and ");
-    const facts = `The hidden entries are ${pair}; those of A are ${errors} away.`;
-    const [[i, j], [k, l]] = hidden.length === 2 ? hidden : [[0, 0], [0, 0]];
-    if (m !== 3 || n !== 3 || rank !== 2 || i === k || j === l) {
-      verdicts.push(["completed-matrix", "", facts]);
-      return;
+  function judgeHidden({ A, m, n, rank, say }, { X, H }, hidden) {
+    const each = valueOf => hidden.map(valueOf).join(" and ");
+    const errors = each(([i, j]) => show(Math.abs(A[i][j] - X[i][j])));
+    let curve = "";
+    if (m === 3 && n === 3 && rank === 2 && hidden.length === 2) {
+      const [[i, j], [k, l]] = hidden;
+      // As a function of the second hidden entry, the determinant is a straight line.
+      const onCurve = x => {
+        const at = y => determinant(replace(A, [[i, j, x], [k, l, y]]));
+        return at(0) / (at(0) - at(1));
+      };
+      const x = X[i][j];
+      const ends = [x - H[i][j], x + H[i][j]].map(onCurve);
+      const exact = { low: Math.min(...ends), high: Math.max(...ends) };
+      curve = meet(around(X[k][l], H[k][l]), exact) ? " They lie on the curve of exact completions."
+        : ` They do not lie on the curve of exact completions, where ${show(x)} goes with ${show(onCurve(x))}.`;
     }
-    const onCurve = x => {
-      const completed = A.map(row => [...row]);
-      completed[i][j] = x;
-      completed[k][l] = 0;
-      const atZero = determinant(completed);
-      completed[k][l] = 1;
-      return atZero / (atZero - determinant(completed)); // the determinant is a line in this entry
-    };
-    const ends = [-1, 0, 1].map(side => onCurve(X[i][j] + side * H[i][j]));
-    const [low, high] = [Math.min(...ends), Math.max(...ends)];
-    const isOn = X[k][l] + H[k][l] >= low && X[k][l] - H[k][l] <= high;
-    const place = isOn ? "They lie on the curve of exact completions"
-      : `They do not lie on the curve of exact completions: there, ${show(X[i][j])} goes with ${show(ends[1])}`;
-    verdicts.push(["completed-matrix", "", `${facts} ${place}.`]);
+    say("completed-matrix", "", `The hidden entries are ${each(([i, j]) => show(X[i][j]))}; those of A are ` +
+      `${errors} away.${curve}`);
   }
 
-  function determinant([[a, b, c], [d, e, f], [g, h, i]]) {
-    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g);
-  }
-
-  function judgeMean({ A, m, n, rank, floor }, verdicts, { matrix, mean, observed, hidden }) {
+  function judgeMean({ A, m, n, rank, floor, say }, { matrix, mean, observed, hidden }) {
     const count = m * n;
     const average = sum(observed.map(([i, j]) => A[i][j])) / observed.length;
     const filled = sum(hidden.map(([i, j]) => (A[i][j] - average) ** 2));
-    const isWorse = hidden.length && mean.low > filled;
-    const worse = isWorse
+    const worse = hidden.length && mean.low > filled
       ? ` To fill the gaps with the mean of the observed entries would be better: ${show(filled / count)}.` : "";
     if (isBelow(mean, floor)) {
-      verdicts.push(["completed-mse", "impossible", `No matrix of rank ${rank} has a mean squared error below ` +
-        `${show(floor / count)}, the floor over ${count} entries.`]);
+      say("completed-mse", "impossible", `No matrix of rank ${rank} has a mean squared error below ` +
+        `${show(floor / count)}, the floor over ${count} entries.`);
+    } else if (!matrix) {
+      say("completed-mse", "cannot be told", `The completed matrix is needed.${worse}`);
     }
-    if (!matrix) {
-      if (!isBelow(mean, floor)) verdicts.push(["completed-mse", "cannot be told", `The completed matrix is needed.${worse}`]);
-      return;
-    }
+    if (!matrix) return;
     const range = squaredError(A, matrix);
     const share = { x: range.x / count, low: range.low / count, high: range.high / count };
     if (meet(mean, range)) {
-      verdicts.push(["completed-mse", "agrees", `The mean squared error of the matrix is ${inWords(share)}.${worse}`]);
+      say("completed-mse", "agrees", `The mean squared error of the matrix is ${inWords(share)}.${worse}`);
       return;
     }
-    const withZeros = A.map(row => [...row]);
-    for (const [i, j] of hidden) withZeros[i][j] = 0;
-    const within = { low: mean.low / count, high: mean.high / count };
-    const mistake = nameMistake(within, [
-      ["the error against a matrix with 0 in its gaps, which A is not", squaredError(withZeros, matrix).x / count],
-      ["the sum of the squares", range.x],
-      ["the mean over the hidden entries", squaredError(A, matrix, hidden).x / hidden.length],
-      ["the mean over the observed entries", squaredError(A, matrix, observed).x / observed.length],
-    ]);
-    verdicts.push(["completed-mse", "does not agree", `${mean.text} is not the mean squared error of the matrix: ` +
-      `that is ${inWords(share)}.${mistake}${worse}`]);
+    const withZeros = replace(A, hidden.map(([i, j]) => [i, j, 0]));
+    const mistake = nameMistake(mean.printed, {
+      "the error against a matrix with 0 in its gaps, which A is not": squaredError(withZeros, matrix).x / count,
+      "the sum of the squares": range.x,
+      "the mean over the hidden entries": squaredError(A, matrix, hidden).x / hidden.length,
+      "the mean over the observed entries": squaredError(A, matrix, observed).x / observed.length,
+    });
+    say("completed-mse", "does not agree", `${mean.text} is not the mean squared error of the matrix: that is ` +
+      `${inWords(share)}.${mistake}${worse}`);
   }
 
   // ------------------------------------------------------------------ in the page
@@ -477,7 +468,9 @@
       const verdicts = judge(Object.fromEntries(fields.map(field => [field.name, field.value])), resultsOf);
       const all = Object.values(verdicts).flat();
       for (const field of fields) {
-        field.ariaInvalid = all.some(([names, verdict]) => names === field.name && verdict === "cannot be read");
+        const problem = all.find(([names, verdict]) => names === field.name && verdict === "cannot be read");
+        field.ariaInvalid = Boolean(problem);
+        if (problem) problem[2] = `${field.labels[0].firstChild.data.trim()}: ${problem[2]}`;
       }
       for (const [group, list] of Object.entries(verdicts)) {
         page.querySelector(`[data-group="${group}"]`).replaceChildren(...list.map(writeVerdict));
@@ -486,7 +479,7 @@
         const count = all.filter(([, verdict]) => SIGNS[verdict] === sign).length;
         return count ? `${count} ${summary}` : "";
       });
-      status.textContent = counts.filter(Boolean).join(", ") || "Type a number.";
+      status.textContent = counts.filter(Boolean).join(", ") || "Nothing to judge yet: A, the rank and a number are needed.";
       timer ??= requestAnimationFrame(slice);
     }
 
@@ -517,7 +510,7 @@
     item.dataset.about = names;
     if (verdict) {
       const label = document.createElement("strong");
-      label.className = `verdict ${CLASSES[SIGNS[verdict]]}`;
+      label.className = `verdict ${CLASSES[SIGNS[verdict]] ?? "qualified"}`;
       label.textContent = `${SIGNS[verdict]} ${verdict}`;
       item.append(label, ": ");
     }
