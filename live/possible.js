@@ -237,8 +237,8 @@
   function judgeEntries(say, names, title, typed, computed, rule) {
     const { wrong, all, worst, largest } = compare(computed, typed);
     if (wrong) {
-      say(names, "does not agree", `${wrong} of ${all} entries differ by more than rounding: at ${worst.place}, ` +
-        `${rule} is ${show(worst.values[0])} and not ${show(worst.values[1])}.`);
+      say(names, "does not agree", `${wrong} of ${all} entries differ by more than rounding: at ` +
+        `${worst.place}, ${rule} is ${show(worst.values[0])} and not ${show(worst.values[1])}.`);
     } else {
       say(names, "agrees", `${title} differs from ${rule} by at most ${show(largest.gap)}; rounding explains ` +
         `${show(largest.reach)}.`);
@@ -252,9 +252,10 @@
     const distance = norm(values.slice(rank));
     const others = values.slice(0, rank).reduce((product, x) => product * x, 1);
     const measured = X.length === X[0].length && rank === X.length - 1
-      ? `Its determinant is ${show(others * distance)} off 0; rounding explains ${show(others * norm(H))}`
+      ? `Its determinant differs from 0 by ${show(others * distance)}; rounding explains ` +
+        show(others * norm(H))
       : `It is ${show(distance)} away from the nearest such matrix; rounding explains ${show(norm(H))}`;
-    if (distance > norm(H)) say(name, "impossible", `No product U Vᵀ of rank ${rank} is this matrix. ${measured}.`);
+    if (distance > norm(H)) say(name, "impossible", `The matrix is not of rank ${rank}. ${measured}.`);
     else say(name, "possible", `The matrix is of rank ${rank} as far as its digits tell. ${measured}.`);
   }
 
@@ -301,7 +302,8 @@
       "the mean of the squares; the loss is their sum": range.x / count,
       "the root of the loss": Math.sqrt(range.x),
     });
-    say(names, "does not agree", `${loss.text} is not the loss of ${title}: that is ${inWords(range)}.${mistake}`);
+    say(names, "does not agree",
+      `${loss.text} is not the loss of ${title}: that is ${inWords(range)}.${mistake}`);
   }
 
   // Whether some of a thousand seeds end in the range. If none does, a run from another start still may.
@@ -332,16 +334,16 @@
         "the norm of the difference; the loss is its square": Math.sqrt(floor),
       });
       const nearer = descent && descent.high < loss.low
-        ? ` The loss of gradient descent, ${descent.text}, is smaller, and nothing of rank ${rank} has a smaller ` +
-          "loss than the truncated SVD." : "";
+        ? ` The loss of gradient descent, ${descent.text}, is smaller, and nothing of rank ${rank} has a ` +
+          "smaller loss than the truncated SVD." : "";
       say("svd-loss", "impossible", `${loss.text} is not the loss of a truncated SVD at rank ${rank}: that is ` +
         `${show(floor, loss.decimals)} for every method.${mistake}${nearer}`);
     }
     if (!matrix) return;
     const gap = values[rank - 1] - (values[rank] ?? 0);
     if (gap <= SINGLE * values[0]) {
-      say("svd-matrix", "cannot be told", `Singular values ${rank} and ${rank + 1} are equal: A has more than one ` +
-        "truncated SVD.");
+      say("svd-matrix", "cannot be told",
+        `Singular values ${rank} and ${rank + 1} are equal: A has more than one truncated SVD.`);
     } else {
       const reach = SINGLE * values[0] * values[rank - 1] / gap; // in single precision, ill-conditioned
       const best = { X: approximate(rank), H: A.map(row => row.map(() => reach)) };
@@ -479,7 +481,8 @@
         const count = all.filter(([, verdict]) => SIGNS[verdict] === sign).length;
         return count ? `${count} ${summary}` : "";
       });
-      status.textContent = counts.filter(Boolean).join(", ") || "Nothing to judge yet: A, the rank and a number are needed.";
+      const summary = counts.filter(Boolean).join(", ");
+      status.textContent = `${summary || "Nothing to judge: A, the rank and a number are needed"}.`;
       timer ??= requestAnimationFrame(slice);
     }
 
