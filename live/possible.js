@@ -442,6 +442,7 @@
     const fields = [...page.querySelectorAll("textarea, input")];
     const status = page.querySelector("output");
     const done = new Map(); // the runs of each call of sgd
+    const shown = {}; // the verdicts in the page, by group
     let wanted = []; // the calls that the newest verdicts need
     let timer = null;
 
@@ -475,6 +476,8 @@
         if (problem) problem[2] = `${field.labels[0].firstChild.data.trim()}: ${problem[2]}`;
       }
       for (const [group, list] of Object.entries(verdicts)) {
+        if (shown[group] === String(list)) continue; // new elements cost a layout of the page
+        shown[group] = String(list);
         page.querySelector(`[data-group="${group}"]`).replaceChildren(...list.map(writeVerdict));
       }
       const counts = Object.entries(SUMMARY).map(([sign, summary]) => {
