@@ -144,6 +144,7 @@ WRONG = {
     "another loss": {"sgd_reconstruction": X, "sgd_loss": 0.1221},
     "a product of rank 3": {"sgd_reconstruction": A + 1},
     "a norm for its square": {"svd_loss": 0.3492},
+    "a digit after an exponent": {"svd_loss": "tensor(1.2187e-01)"},
     "another truncated SVD": {"svd_matrix": X + 2e-4 * torch.eye(3)},
     "a sum for a mean": {"completed_matrix": X, "completed_mse": 0.1219},
     "a mean below the floor": {"completed_mse": 0.0134},
