@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import mf_claims
+from mf_data import load_coursework_matrix
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).resolve().parent / "templates"),
@@ -100,6 +101,14 @@ def show_completions(folder):
     return f"```{{raw}} html\n{figure}\n```"
 
 
+def show_possible(folder):
+    """Fields for typed numbers, with the hand-in's, and the notebooks' verdicts on these."""
+    claims = {shown["claim"].name: shown for row in group_claims(folder) for shown in row}
+    A, M = load_coursework_matrix()
+    entries = [[f"{x:.4f}" for x in row] for row in A.tolist()]
+    return fill_template("possible.html", claims=claims, A=entries, M=M.int().tolist())
+
+
 def list_values(folder):
     """For each claim that is one number, the computed value and the reported one, by name."""
     values = {}
@@ -126,6 +135,7 @@ def set_substitutions(app, config):
         "figures": show_figures(folder),
         "speed": show_speed(folder / "bench.txt"),
         "completions": show_completions(folder),
+        "possible": show_possible(folder),
     }
 
 
