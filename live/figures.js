@@ -7,17 +7,7 @@
   // ------------------------------------------------------------------ the kinds of figures
   // A kind takes what the figure offers (see `live`) and the figure's data. It gives back a function that
   // draws for the controls' settings and returns the status: one sentence on what is drawn.
-  const kinds = { frames, learning, seeds, photo, completion };
-
-  // Captions, and points that Python computed, frame by frame.
-  function frames({ move }, data) {
-    return ({ frame }) => {
-      for (const [line, points] of Object.entries(data.frames)) {
-        move(line, points[frame]);
-      }
-      return data.captions[frame];
-    };
-  }
+  const kinds = { learning, seeds, photo, completion };
 
   // The loss by epoch, and the rows of the factors in the plane.
   function learning({ move, form }, { A, floors }) {
@@ -230,7 +220,7 @@
       for (const slider of sliders) {
         const number = valueOf(slider).toLocaleString("en", { maximumSignificantDigits: 6 });
         slider.nextElementSibling.textContent = number;
-        slider.ariaValueText = figure.dataset.kind === "frames" ? status.textContent : number;
+        slider.ariaValueText = number;
       }
     }
 
