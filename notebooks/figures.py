@@ -42,6 +42,7 @@ STYLE = {
 plt.rcParams.update(STYLE)
 
 LIVE = Path(__file__).resolve().parents[1] / "live"
+LIVE_FILES = ["live.css", "algorithm.js", "training.js", "figures.js"]
 # Set in the kernels of JupyterLab, Notebook and Binder, and in Colab's.
 OPENED_BY_A_READER = ("JPY_SESSION_NAME", "COLAB_RELEASE_TAG")
 
@@ -113,8 +114,7 @@ def _script_and_style():
     """What moves the figure, for a notebook that a reader has opened; else nothing."""
     if not any(name in os.environ for name in OPENED_BY_A_READER):
         return ""
-    files = [LIVE / name for name in ("live.css", "algorithm.js", "figures.js")]
-    style, *scripts = (file.read_text(encoding="utf-8") for file in files)
+    style, *scripts = ((LIVE / name).read_text(encoding="utf-8") for name in LIVE_FILES)
     return f"\n<style>{style}</style><script>{''.join(scripts)}</script>"
 
 
@@ -256,3 +256,17 @@ def _whole_numbers(rows):
     units = abs(rows).max(1) / 32767
     whole = np.rint(rows / units[:, None]).astype("<i2")
     return b64encode(whole.tobytes()).decode(), units
+
+
+def packed_ratings(A, fit, valid):
+    """The ratings where fit or valid is 1, row by row: 16 bits for each, in base64.
+
+    11 bits count the cells since the last rating, 4 the half stars, and one is set for
+    valid. On the way to a rating more than 2047 cells off stand some without stars.
+    """
+    cells = np.flatnonzero(fit | valid)
+    half_stars = (2 * A.numpy().ravel()[cells]).astype(int)
+    far, near = np.divmod(np.diff(cells, prepend=0), 2047)
+    words = 32 * near + 2 * half_stars + valid.numpy().ravel()[cells]
+    words = np.insert(words, np.repeat(np.arange(len(words)), far), 32 * 2047)
+    return b64encode(words.astype("<u2").tobytes()).decode()
