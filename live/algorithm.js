@@ -136,5 +136,14 @@ window.mf = (() => {
     return `${mantissa}e${sign}${String(Math.abs(exponent)).padStart(2, "0")}`;
   }
 
-  return { rand, sgd, epochs, loss, squaredError, general };
+  function bytesOf(base64) {
+    const text = atob(base64);
+    const bytes = new Uint8Array(text.length);
+    for (let k = 0; k < bytes.length; k++) {
+      bytes[k] = text.charCodeAt(k);
+    }
+    return bytes;
+  }
+
+  return { rand, sgd, epochs, loss, squaredError, general, bytesOf };
 })();

@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { sgd, loss, training } = window.mf;
+  const { sgd, loss, bytesOf, training } = window.mf;
 
   // ------------------------------------------------------------------ the kinds of figures
   // A kind takes what the figure offers (see `live`) and the figure's data. It gives back a function that
@@ -176,8 +176,7 @@
   }
 
   function wholeNumbers(base64) {
-    const bytes = Uint8Array.from(atob(base64), character => character.charCodeAt(0));
-    return new Int16Array(bytes.buffer);
+    return new Int16Array(bytesOf(base64).buffer);
   }
 
   // ------------------------------------------------------------------ a figure comes to life

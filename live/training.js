@@ -3,7 +3,7 @@
 
 (() => {
   const { fround } = Math;
-  const { rand, epochs, squaredError } = window.mf;
+  const { rand, epochs, squaredError, bytesOf } = window.mf;
   const NUM_EPOCHS = 100;
   const PATIENCE = 5; // epochs without a new low, after which early stopping ends a run
 
@@ -11,29 +11,32 @@
   // the run before stays, pale. Of the first settings Python has computed the curve: `finished`.
   function training({ form, settings, move }, { ratings, shape, mu, damping, finished }) {
     const first = String(Object.values(settings()));
-    let parts; // unpacked when they are needed
+    let parts;
     let run = { at: first, curve: finished };
     let before = [];
+
+    function prepare() {
+      parts ??= residuals(unpack(ratings, shape), mu, damping);
+    }
 
     function replace(next) {
       if (run.curve.length) before = run.curve;
       run = next;
     }
 
-    function start() {
-      const { rank, step, decay, seed } = settings();
-      parts ??= residuals(unpack(ratings, shape), mu, damping);
+    // The errors on both parts after each epoch.
+    function* errors({ rank, step, decay, seed }) {
+      prepare();
       const init = smallStart(shape, rank, seed);
       const options = { rank, num_epochs: NUM_EPOCHS, lr: step, weight_decay: decay, init };
-      replace({ at: run.at, curve: [], epochs: epochs({ entries: parts.fitting, ...options }) });
-      run.epochs.next(); // to the start
+      for (const { epoch, U, V } of epochs({ entries: parts.fitting, ...options })) {
+        if (epoch > 0) yield [rmse(parts.fitting, U, V), rmse(parts.validation, U, V)];
+      }
     }
 
-    // Trains one epoch.
     function train() {
       try {
-        const { U, V } = run.epochs.next().value;
-        run.curve.push([rmse(parts.fitting, U, V), rmse(parts.validation, U, V)]);
+        run.curve.push(run.errors.next().value);
       } catch (failure) {
         run.failure = failure;
       }
@@ -49,7 +52,7 @@
       show("", run.curve);
       show("-before", before);
       const stop = stopOf(run.curve);
-      move("stop", stop ? [[stop.epoch, 0], [stop.epoch, 9]] : []);
+      move("stop", stop ? [[stop.epoch, 0], [stop.epoch, 2]] : []);
       if (run.failure) throw run.failure;
       return describe(run.curve, stop);
     }
@@ -61,7 +64,7 @@
 
     // For who prefers no motion, the curves grow by ten epochs at a time.
     draw.play = () => {
-      if (!run.epochs || isOver()) start();
+      if (!run.errors || isOver()) replace({ at: run.at, curve: [], errors: errors(settings()) });
       const atATime = matchMedia("(prefers-reduced-motion: reduce)").matches ? 10 : 1;
       return () => {
         do {
@@ -71,6 +74,7 @@
       };
     };
     form.querySelector(".play").textContent = "Train";
+    setTimeout(prepare); // so that the first press is answered at once
     return draw;
   }
 
@@ -106,11 +110,10 @@
 
   // The ratings of both parts, as packed_ratings of figures.py writes them: row by row, 16 bits for each.
   function unpack(base64, shape) {
-    const bytes = Uint8Array.from(atob(base64), character => character.charCodeAt(0));
     const part = () => ({ rows: [], cols: [], values: [], shape });
     const parts = { fitting: part(), validation: part() };
     let cell = 0;
-    for (const word of new Uint16Array(bytes.buffer)) {
+    for (const word of new Uint16Array(bytesOf(base64).buffer)) {
       cell += word >> 5;
       const halfStars = (word >> 1) & 15;
       if (!halfStars) continue; // only the way to a rating that is far
@@ -136,7 +139,7 @@
     const left = ({ rows, cols, values, shape }) => ({
       rows: Int32Array.from(rows),
       cols: Int32Array.from(cols),
-      values: Float32Array.from(values, (x, p) => x - fround(fround(mu + b[rows[p]]) + c[cols[p]])),
+      values: Float32Array.from(values).map((x, p) => x - fround(fround(mu + b[rows[p]]) + c[cols[p]])),
       shape,
     });
     return { fitting: left(fitting), validation: left(validation) };
