@@ -132,7 +132,7 @@ MISTAKES = {
     "the error is not rounded": ("fround(a - dot)", "a - dot"),
     "lr is not rounded": ("fround(lr)", "lr"),
     "weight decay is not rounded": ("fround(weight_decay)", "weight_decay"),
-    "its product with lr is not rounded": ("fround(rate * fround(weight_decay))", "rate * fround(weight_decay)"),
+    "its product with lr is not rounded": ("= fround(rate * fround(", "= (rate * fround("),
     "a decay is not rounded": ("fround(decay * u[k])", "decay * u[k]"),
     "V does not decay": ("fround(decay * v[k])", "0"),
     "a given start is changed": ("init.slice()", "init"),
@@ -442,7 +442,8 @@ def test_without_motion_the_curves_grow_by_ten_epochs(open_page):
     page.evaluate("""() => {
       window.shown = [];
       const status = document.querySelector(".live .status");
-      new MutationObserver(() => shown.push(status.textContent)).observe(status, { childList: true });
+      const record = () => shown.push(status.textContent);
+      new MutationObserver(record).observe(status, { childList: true });
     }""")
     figure.locator(".play").click()
     figure.locator(".play", has_text="Train").wait_for()
