@@ -32,21 +32,46 @@ window.mf = (() => {
     return numbers;
   }
 
-  // sgd_factorize, or sgd_factorize_masked where M is given. callback(epoch, U, V) is called after every
-  // epoch. Throws mf_core's message when the factors stop being finite.
-  function sgd({ A, M, rank, num_epochs = 1000, lr = 0.01, seed = 0, callback }) {
-    const m = A.length;
-    const n = A[0].length;
+  // The observed entries of a dense A, row by row. Ratings come in this form: as lists of the rows, columns
+  // and values of all entries, and the shape of A.
+  function entriesOf(A, M) {
+    const entries = { rows: [], cols: [], values: [], shape: [A.length, A[0].length] };
+    for (let i = 0; i < A.length; i++) {
+      for (let j = 0; j < A[i].length; j++) {
+        if (M && !M[i][j]) continue;
+        entries.rows.push(i);
+        entries.cols.push(j);
+        entries.values.push(A[i][j]);
+      }
+    }
+    return entries;
+  }
+
+  // sgd_factorize, or sgd_factorize_masked where M or entries are given. callback(epoch, U, V) is called
+  // after every epoch.
+  function sgd({ A, M, entries = entriesOf(A, M), callback, ...settings }) {
+    let run;
+    for (run of epochs({ entries, ...settings })) {
+      if (run.epoch > 0) callback?.(run.epoch, run.U, run.V);
+    }
+    const { U, V } = run;
+    return { U, V, loss: squaredError(entries, U, V) };
+  }
+
+  // The same run, which stops at the start and after every epoch. init holds the factors to start from, row
+  // after row, U before V. Throws mf_core's message when the factors stop being finite.
+  function* epochs({ entries, rank, num_epochs = 1000, lr = 0.01, weight_decay = 0, seed = 0, init }) {
+    const { rows, cols, values, shape: [m, n] } = entries;
     const rate = fround(lr);
-    const factors = rand(seed, (m + n) * rank); // U is drawn before V
+    const decay = fround(rate * fround(weight_decay));
+    const factors = init ? init.slice() : rand(seed, (m + n) * rank);
     const row = i => factors.subarray(i * rank, (i + 1) * rank);
     const U = Array.from({ length: m }, (_, i) => row(i));
     const V = Array.from({ length: n }, (_, j) => row(m + j));
+    yield { epoch: 0, U, V };
     for (let epoch = 1; epoch <= num_epochs; epoch++) {
-      for (let i = 0; i < m; i++) {
-        for (let j = 0; j < n; j++) {
-          if (!M || M[i][j]) update(U[i], V[j], fround(A[i][j]), rate);
-        }
+      for (let p = 0; p < values.length; p++) {
+        update(U[rows[p]], V[cols[p]], fround(values[p]), rate, decay);
       }
       if (!allFinite(factors)) {
         throw new Error(
@@ -55,14 +80,13 @@ window.mf = (() => {
           `try a smaller one, ${general(fround(rate / 10), 1)} or less`
         );
       }
-      callback?.(epoch, U, V);
+      yield { epoch, U, V };
     }
-    return { U, V, loss: loss(A, U, V, M) };
   }
 
   // One step of SGD, at the entry a of A: u is its row of U, v its row of V. As in the coursework, the
-  // error comes before both updates, and v's update takes the new u.
-  function update(u, v, a, rate) {
+  // error comes before both updates, and v's update takes the new u. decay is rate times weight decay.
+  function update(u, v, a, rate, decay) {
     let dot = 0;
     for (let k = 0; k < u.length; k++) {
       dot = fround(dot + fround(u[k] * v[k]));
@@ -70,8 +94,8 @@ window.mf = (() => {
     const error = fround(a - dot);
     const step = fround(rate * error);
     for (let k = 0; k < u.length; k++) {
-      u[k] += fround(step * v[k]); // storing rounds the sum: u and v are float32
-      v[k] += fround(step * u[k]);
+      u[k] += fround(fround(step * v[k]) - fround(decay * u[k])); // storing rounds the sum: u, v are float32
+      v[k] += fround(fround(step * u[k]) - fround(decay * v[k]));
     }
   }
 
@@ -84,18 +108,22 @@ window.mf = (() => {
     return Number.isFinite(sum);
   }
 
-  // reconstruction_loss: errors and their sum in double precision, the result in single.
+  // reconstruction_loss of a dense A.
   function loss(A, U, V, M) {
+    return squaredError(entriesOf(A, M), U, V);
+  }
+
+  // The sum of squared errors: errors and sum in double precision, the result in single.
+  function squaredError({ rows, cols, values }, U, V) {
     let total = 0;
-    for (let i = 0; i < U.length; i++) {
-      for (let j = 0; j < V.length; j++) {
-        if (M && !M[i][j]) continue;
-        let error = fround(A[i][j]);
-        for (let k = 0; k < U[i].length; k++) {
-          error -= U[i][k] * V[j][k];
-        }
-        total += error * error;
+    for (let p = 0; p < values.length; p++) {
+      const u = U[rows[p]];
+      const v = V[cols[p]];
+      let error = fround(values[p]);
+      for (let k = 0; k < u.length; k++) {
+        error -= u[k] * v[k];
       }
+      total += error * error;
     }
     return fround(total);
   }
@@ -108,5 +136,14 @@ window.mf = (() => {
     return `${mantissa}e${sign}${String(Math.abs(exponent)).padStart(2, "0")}`;
   }
 
-  return { rand, sgd, loss, general };
+  function bytesOf(base64) {
+    const text = atob(base64);
+    const bytes = new Uint8Array(text.length);
+    for (let k = 0; k < bytes.length; k++) {
+      bytes[k] = text.charCodeAt(k);
+    }
+    return bytes;
+  }
+
+  return { rand, sgd, epochs, loss, squaredError, general, bytesOf };
 })();

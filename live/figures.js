@@ -2,22 +2,13 @@
 "use strict";
 
 (() => {
-  const { sgd, loss } = window.mf;
+  const { sgd, loss, bytesOf, training } = window.mf;
 
   // ------------------------------------------------------------------ the kinds of figures
   // A kind takes what the figure offers (see `live`) and the figure's data. It gives back a function that
-  // draws for the controls' settings and returns the status: one sentence on what is drawn.
-  const kinds = { frames, learning, seeds, photo, completion };
-
-  // Captions, and points that Python computed, frame by frame.
-  function frames({ move }, data) {
-    return ({ frame }) => {
-      for (const [line, points] of Object.entries(data.frames)) {
-        move(line, points[frame]);
-      }
-      return data.captions[frame];
-    };
-  }
+  // draws for the controls' settings and returns the status: one sentence on what is drawn. The function
+  // may have a `play` for makePlayer, in place of the slider's.
+  const kinds = { learning, seeds, photo, completion, training };
 
   // The loss by epoch, and the rows of the factors in the plane.
   function learning({ move, form }, { A, floors }) {
@@ -185,8 +176,7 @@
   }
 
   function wholeNumbers(base64) {
-    const bytes = Uint8Array.from(atob(base64), character => character.charCodeAt(0));
-    return new Int16Array(bytes.buffer);
+    return new Int16Array(bytesOf(base64).buffer);
   }
 
   // ------------------------------------------------------------------ a figure comes to life
@@ -230,13 +220,14 @@
       for (const slider of sliders) {
         const number = valueOf(slider).toLocaleString("en", { maximumSignificantDigits: 6 });
         slider.nextElementSibling.textContent = number;
-        slider.ariaValueText = figure.dataset.kind === "frames" ? status.textContent : number;
+        slider.ariaValueText = number;
       }
     }
 
     const save = keepInAddress(figure, controls, show);
-    const player = makePlayer(form.querySelector(".play"), form.elements[data.play], data, {
-      step: show,
+    const play = draw.play ?? alongSlider(form.elements[data.play], data);
+    const player = makePlayer(form.querySelector(".play"), play, {
+      show,
       end: save,
       announce: aloud => { status.ariaLive = aloud ? "polite" : "off"; },
     });
@@ -294,54 +285,62 @@
     return (place - low) / (high - low);
   }
 
-  // Play moves the slider to its end, slowly at first; by a tenth at a press for who prefers no motion.
-  function makePlayer(button, slider, { seconds = 4, ease = 3 }, { step, end, announce }) {
-    const low = Number(slider.min);
-    const range = Number(slider.max) - low;
+  // At a press of Play, `begin` gives back a function that takes a step and says whether another follows.
+  // There is one in each animation frame, until the button is pressed again.
+  function makePlayer(button, begin, { show, end, announce }) {
+    const label = button.textContent;
     let timer = null;
 
     function stop() {
       cancelAnimationFrame(timer);
       timer = null;
-      button.textContent = "Play";
+      button.textContent = label;
       announce(true);
     }
 
     function start() {
-      const done = (slider.value - low) / range;
-      const began = performance.now() - 1000 * seconds * done ** (1 / ease);
+      const step = begin();
       button.textContent = "Pause";
       announce(false);
       function next() {
-        const elapsed = Math.min((performance.now() - began) / 1000 / seconds, 1);
-        slider.value = low + range * elapsed ** ease;
-        step();
         timer = requestAnimationFrame(next);
-        if (slider.value === slider.max) {
-          stop();
-          end();
-        }
+        const isLast = !step();
+        if (isLast) stop();
+        show();
+        if (isLast) end();
       }
       next();
     }
 
-    button.onclick = () => {
-      if (timer) {
-        stop();
-        return;
-      }
-      const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    button.onclick = () => timer ? stop() : start();
+    return { stop };
+  }
+
+  // Play moves the slider to its end, slowly at first; by a tenth at a press for who prefers no motion.
+  function alongSlider(slider, { seconds = 4, ease = 3 }) {
+    const low = Number(slider.min);
+    const range = Number(slider.max) - low;
+    return () => {
       const fromStart = [slider.max, slider.defaultValue].includes(slider.value);
       if (fromStart) slider.value = low;
-      if (!isStill) {
-        start();
-        return;
+      if (prefersStill()) {
+        return () => {
+          if (!fromStart) slider.value = Math.ceil(slider.valueAsNumber + range / 10);
+          return false;
+        };
       }
-      if (!fromStart) slider.value = Math.ceil(slider.valueAsNumber + range / 10);
-      step();
-      end();
+      const done = (slider.value - low) / range;
+      const began = performance.now() - 1000 * seconds * done ** (1 / ease);
+      return () => {
+        const elapsed = Math.min((performance.now() - began) / 1000 / seconds, 1);
+        slider.value = low + range * elapsed ** ease;
+        return slider.value !== slider.max;
+      };
     };
-    return { stop };
+  }
+
+  function prefersStill() {
+    return matchMedia("(prefers-reduced-motion: reduce)").matches;
   }
 
   // In the report the address keeps the settings that differ from the first ones, so that a link leads to

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import HTML, Markdown, display
-from ipywidgets import Button, HBox, VBox
+from IPython.display import display
 from matplotlib.colors import to_hex
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
@@ -43,6 +42,7 @@ STYLE = {
 plt.rcParams.update(STYLE)
 
 LIVE = Path(__file__).resolve().parents[1] / "live"
+LIVE_FILES = ["live.css", "algorithm.js", "training.js", "figures.js", "recommend.js"]
 # Set in the kernels of JupyterLab, Notebook and Binder, and in Colab's.
 OPENED_BY_A_READER = ("JPY_SESSION_NAME", "COLAB_RELEASE_TAG")
 
@@ -114,8 +114,7 @@ def _script_and_style():
     """What moves the figure, for a notebook that a reader has opened; else nothing."""
     if not any(name in os.environ for name in OPENED_BY_A_READER):
         return ""
-    files = [LIVE / name for name in ("live.css", "algorithm.js", "figures.js")]
-    style, *scripts = (file.read_text(encoding="utf-8") for file in files)
+    style, *scripts = ((LIVE / name).read_text(encoding="utf-8") for name in LIVE_FILES)
     return f"\n<style>{style}</style><script>{''.join(scripts)}</script>"
 
 
@@ -259,75 +258,18 @@ def _whole_numbers(rows):
     return b64encode(whole.tobytes()).decode(), units
 
 
-def player(fig, moving, captions, alt):
-    """Show the figure with a slider and a button that play it.
+def packed_ratings(A, fit, valid):
+    """The ratings where fit or valid is 1, row by row: 16 bits for each, in base64.
 
-    moving maps lines of the figure to their frames, one for each caption: points (p, 2)
-    in data coordinates. The last frame comes first, and alt describes it.
+    11 bits count the cells since the last rating, 4 the half stars, and one is set for
+    valid. On the way to a rating more than 2047 cells off stand some without stars.
     """
-    lines = {}
-    frames = {}
-    for line, given in moving.items():
-        if len(given) != len(captions):
-            raise ValueError(f"{line}: {len(given)} frames, {len(captions)} captions")
-        points = [np.reshape(frame, (-1, 2)).round(5) for frame in given]
-        line.set_data(points[-1].T)
-        name = f"layer{len(lines)}"
-        lines[name] = line
-        frames[name] = [frame.tolist() for frame in points]
-    last = len(captions) - 1
-    control = slider("frame", last, 0, last)
-    data = {"frames": frames, "captions": captions, "play": "frame"}
-    data |= {"ease": 1, "seconds": 6}
-    live("frames", [fig], lines, [control], alt=alt, status=captions[-1], **data)
-
-
-def explore(draw, **sliders):
-    """Show the sliders and what draw makes of their values, anew whenever one moves.
-
-    draw(name=value, ...) returns a figure and its text for `show`, or Markdown alone. A
-    run that diverges shows its message. (Not ipywidgets' interact: it shows through an
-    Output widget, on which nbclient at times hangs.)
-    """
-    reset = Button(description="reset", tooltip="set all sliders to their first values")
-    display(VBox([*sliders.values(), HBox([reset])]))
-    place = display(Markdown(""), display_id=True)
-    first = {name: slider.value for name, slider in sliders.items()}
-
-    def redraw(_=None):
-        try:
-            shown = draw(**{name: slider.value for name, slider in sliders.items()})
-        except FloatingPointError as message:
-            shown = f"**Stopped:** {message}"
-        place.update(Markdown(shown) if isinstance(shown, str) else _redrawn(*shown))
-
-    def set_all(_):
-        for slider in sliders.values():
-            slider.unobserve(redraw, "value")
-        for name, slider in sliders.items():
-            slider.value = first[name]
-            slider.observe(redraw, "value")
-        redraw()
-
-    for slider in sliders.values():
-        slider.observe(redraw, "value")
-    reset.on_click(set_all)
-    redraw()
-
-
-def _redrawn(fig, alt):
-    """The figure with its text beneath, at two pixels to a pixel of the page."""
-    width, height = (round(side * 100) for side in fig.get_size_inches())
-    png = io.BytesIO()
-    fig.savefig(png, dpi=200, pil_kwargs={"compress_level": 1})
-    plt.close(fig)
-    text = html.escape(alt)
-    content = b64encode(png.getvalue()).decode()
-    return HTML(
-        f'<figure style="margin: 0"><img src="data:image/png;base64,{content}" '
-        f'alt="{text}" width="{width}" height="{height}">'
-        f'<figcaption role="status">{text}</figcaption></figure>'
-    )
+    cells = np.flatnonzero(fit | valid)
+    half_stars = (2 * A.numpy().ravel()[cells]).astype(int)
+    far, near = np.divmod(np.diff(cells, prepend=0), 2047)
+    words = 32 * near + 2 * half_stars + valid.numpy().ravel()[cells]
+    words = np.insert(words, np.repeat(np.arange(len(words)), far), 32 * 2047)
+    return b64encode(words.astype("<u2").tobytes()).decode()
 
 
 # ------------------------------------------------------------------ rate films

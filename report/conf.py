@@ -34,9 +34,8 @@ html_context = {"default_mode": "auto"}
 html_math_renderer = "mathml"  # defined in page.py
 html_static_path = ["report.css", "../live"]  # the script and style of the live figures
 html_css_files = ["report.css", "live.css"]
-html_js_files = [
-    (name, {"defer": "defer"}) for name in ("algorithm.js", "figures.js", "recommend.js")
-]
+scripts = ("algorithm.js", "training.js", "figures.js", "recommend.js")
+html_js_files = [(name, {"defer": "defer"}) for name in scripts]
 html_show_copyright = False
 html_show_sourcelink = False
 html_copy_source = False

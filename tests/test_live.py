@@ -35,7 +35,10 @@ def seeded(seed):
 
 # ------------------------------------------------------------------ the algorithm, bit for bit
 def draw_case(rng):
-    """What to factorise, and how: A with its missing entries None, M or None, the settings."""
+    """What to factorise, and how: A with its missing entries None, M or None, the settings.
+
+    In some cases the entries stand in lists as well, for the page; in some a start is given.
+    """
     rows = range(rng.randint(1, 6))
     columns = range(rng.randint(1, 6))
     share = rng.choice([0.7, 1])
@@ -45,6 +48,15 @@ def draw_case(rng):
     A = [[rng.uniform(-1, largest) if M[i][j] else None for j in columns] for i in rows]
     settings = {"rank": rng.randint(1, 8), "num_epochs": round(10 ** rng.uniform(0, 3))}
     settings |= {"lr": 10 ** rng.uniform(-4, 0.3), "seed": rng.randrange(2**32)}
+    settings["weight_decay"] = rng.choice([0, 10 ** rng.uniform(-3, 0)])
+    if rng.random() < 0.3:
+        numbers = (len(rows) + len(columns)) * settings["rank"]
+        settings["init"] = [rng.uniform(-1, 1) for _ in range(numbers)]
+    if rng.random() < 0.3:
+        seen = np.argwhere(M).T
+        settings["entries"] = {"rows": seen[0].tolist(), "cols": seen[1].tolist()}
+        settings["entries"]["values"] = [A[i][j] for i, j in seen.T]
+        settings["entries"]["shape"] = [len(rows), len(columns)]
     return {"A": A, "M": M if share < 1 else None} | settings
 
 
@@ -56,9 +68,13 @@ def run_in_python(case):
     """mf_core's factors and loss, or its message, in the form of RUN_IN_PAGE."""
     A = torch.tensor(np.array(case["A"], np.float32))
     M = torch.ones(A.shape) if case["M"] is None else torch.tensor(case["M"])
-    settings = {"rank": case["rank"], "num_epochs": case["num_epochs"], "lr": case["lr"]}
+    settings = {name: case[name] for name in ("rank", "num_epochs", "lr", "weight_decay")}
+    settings["generator"] = seeded(case["seed"])
+    if "init" in case:
+        start = torch.tensor(np.array(case["init"], np.float32)).view(-1, case["rank"])
+        settings |= {"init": start.split(A.shape), "generator": None}
     try:
-        U, V = mf_core.sgd_factorize_masked(A, M, **settings, generator=seeded(case["seed"]))
+        U, V = mf_core.sgd_factorize_masked(A, M, **settings)
     except FloatingPointError as error:
         return {"message": str(error)}
     try:
@@ -70,9 +86,11 @@ def run_in_python(case):
 
 RUN_IN_PAGE = """cases => {
   const bits = numbers => [...new Uint32Array(Float32Array.from(numbers).buffer)];
-  return cases.map(settings => {
+  return cases.map(({ init, ...settings }) => {
+    const start = init && Float32Array.from(init);
     try {
-      const { U, V, loss } = mf.sgd(settings);
+      const { U, V, loss } = mf.sgd({ init: start, ...settings });
+      if (String(start) !== String(init && Float32Array.from(init))) return "init has changed";
       return { U: U.map(bits), V: V.map(bits), loss: bits([loss])[0] };
     } catch (error) {
       return { message: error.message };
@@ -113,10 +131,16 @@ MISTAKES = {
     "a product is not rounded": ("fround(u[k] * v[k])", "u[k] * v[k]"),
     "the error is not rounded": ("fround(a - dot)", "a - dot"),
     "lr is not rounded": ("fround(lr)", "lr"),
+    "weight decay is not rounded": ("fround(weight_decay)", "weight_decay"),
+    "its product with lr is not rounded": ("= fround(rate * fround(", "= (rate * fround("),
+    "a decay is not rounded": ("fround(decay * u[k])", "decay * u[k]"),
+    "V does not decay": ("fround(decay * v[k])", "0"),
+    "a given start is changed": ("init.slice()", "init"),
+    "a given start is ignored": ("init ? init.slice() :", ""),
     "a step is not rounded": ("fround(step * v[k])", "step * v[k]"),
     "V's update takes the old U": ("fround(step * u[k])", "fround(step * (u[k] - step * v[k]))"),
     "the start of V is that of U": ("row(m + j)", "row(j)"),
-    "the mask is ignored": ("!M || M[i][j]", "true"),
+    "the mask is ignored": ("M && !M[i][j]", "false"),
     "the loss is summed in float32": ("total += error * error", "total = fround(total + error**2)"),
     "a divergence is named an epoch late": ("${epoch} of", "${epoch + 1} of"),
 }  # fmt: skip
@@ -131,8 +155,8 @@ def test_a_mistake_in_the_script_is_noticed(mistake, browser, cases):
 
 
 # ------------------------------------------------------------------ what a notebook stores
-def play_frames(monkeypatch, captions, opened_by=None):
-    """The output of a cell that shows a dot and its three frames."""
+def show_figure(monkeypatch, opened_by=None):
+    """The output of a cell that shows a figure, whose description looks like HTML."""
     outputs = []
     with monkeypatch.context() as patch:
         patch.setattr(figures, "display", lambda data, raw: outputs.append(data["text/html"]))
@@ -141,18 +165,21 @@ def play_frames(monkeypatch, captions, opened_by=None):
         if opened_by:
             patch.setenv(opened_by, "lesson.ipynb")
         fig, ax = plt.subplots()
-        [dot] = ax.plot([], [], "o")
-        figures.player(fig, {dot: [[(0, 0)], [(0.5, 1)], [(1, 0)]]}, captions, "a dot")
+        lines = {name: ax.plot([], [])[0] for name in ("curve", "floor", "U", "V")}
+        limits = {"lr": (0.01, 0, 1), "rank": (2, 1, 3), "epochs": (9, 0, 9), "seed": (0, 0, 9)}
+        controls = [figures.slider(name, *values) for name, values in limits.items()]
+        words = {"alt": "</script><b>", "status": "<i>"}
+        data = {"play": "epochs", "A": A.tolist(), "floors": [1.0, 0.1, 0.0]}
+        figures.live("learning", [fig], lines, controls, **words, **data)
     return outputs[0]
 
 
 @pytest.mark.parametrize("name", figures.OPENED_BY_A_READER)
 def test_only_a_notebook_that_a_reader_has_opened_gets_the_script(monkeypatch, name):
-    captions = ["one", "two", "three"]
-    stored = play_frames(monkeypatch, captions)
-    opened = play_frames(monkeypatch, captions, opened_by=name)
+    stored = show_figure(monkeypatch)
+    opened = show_figure(monkeypatch, opened_by=name)
     assert opened.startswith(stored)
-    for file in ("live.css", "algorithm.js", "figures.js"):
+    for file in figures.LIVE_FILES:
         script_or_style = (ROOT / "live" / file).read_text(encoding="utf-8")
         assert script_or_style in opened and script_or_style not in stored
 
@@ -170,17 +197,13 @@ def test_stored_outputs_hold_data_and_neither_script_nor_style():
     assert stored == 6
 
 
-def test_captions_are_shown_as_text(browser, monkeypatch):
-    captions = ["one", "</script>", "<b>three"]
+def test_a_description_is_shown_as_text(browser, monkeypatch):
     page = browser.new_page()
-    page.set_content(play_frames(monkeypatch, captions, opened_by="JPY_SESSION_NAME"))
-    drawings = set()
-    for key, caption in (("End", captions[2]), ("Home", captions[0]), ("ArrowRight", captions[1])):
-        page.press("input", key)
-        assert page.text_content(".status") == caption
-        assert page.locator("input").evaluate("e => e.ariaValueText") == caption
-        drawings.add(page.get_attribute("[data-name=layer0]", "d"))
-    assert len(drawings) == 3
+    page.set_content(show_figure(monkeypatch))
+    assert page.text_content(".status") == "<i>"
+    page.set_content(show_figure(monkeypatch, opened_by="JPY_SESSION_NAME"))
+    label = page.get_attribute(".drawing", "aria-label")
+    assert label == f"</script><b> {page.text_content('.status')}" and "Loss" in label
     page.close()
 
 
@@ -328,6 +351,104 @@ def test_an_entry_can_be_hidden_shown_and_typed_anew(open_page):
     fields.locator("[name=a22]").fill("")
     assert status_of(fields) == "Stopped: one of the nine fields holds no number."
     assert status_of(ends) == first
+
+
+# ------------------------------------------------------------------ on real ratings
+@pytest.fixture(scope="module")
+def lesson():
+    """The names that the cells of section 5.1 define until it makes its choices."""
+    names = {}
+    [path] = [path for path in NOTEBOOKS if path.name.startswith("5.1")]
+    for cell in nbformat.read(path, as_version=4).cells:
+        if "tried" in cell.source:
+            return names
+        if cell.cell_type == "code" and "curves" not in cell.source:
+            exec(cell.source, names)
+
+
+TRAIN_IN_PAGE = """(figure, [rank, num_epochs, lr, weight_decay, seed]) => {
+  const data = JSON.parse(figure.querySelector("script").textContent);
+  const parts = mf.residuals(mf.unpack(data.ratings, data.shape), data.mu, data.damping);
+  const init = mf.smallStart(data.shape, rank, seed);
+  const run = mf.sgd({ entries: parts.fitting, rank, num_epochs, lr, weight_decay, init });
+  const bits = numbers => [...new Uint32Array(Float32Array.from(numbers).buffer)];
+  return {
+    parts: Object.values(parts).map(part => [[...part.rows], [...part.cols], bits(part.values)]),
+    factors: [run.U, run.V].map(rows => rows.map(bits)),
+    errors: Object.values(parts).map(part => mf.rmse(part, run.U, run.V)),
+  };
+}"""
+
+
+@pytest.mark.parametrize("settings", [(5, 3, 0.02, 0.1, 0), (12, 2, 0.05, 0.03, 7)])
+def test_on_real_ratings_the_page_has_the_notebooks_residuals_and_factors(
+    open_page, lesson, settings
+):
+    _, [figure] = open_page("5.1")
+    result = figure.evaluate(TRAIN_IN_PAGE, settings)
+    rank, num_epochs, lr, weight_decay, seed = settings
+    base = lesson["base"]
+    residuals = [lesson["stored"](lesson["A"] - base, lesson[part]) for part in ("fit", "valid")]
+    lists = [[*R.indices().tolist(), bits(R.values())] for R in residuals]
+    assert result["parts"] == lists
+    lesson["seed"] = seed
+    U, V = lesson["factors"](lesson["A"], lesson["fit"], base, rank, weight_decay, lr, num_epochs)
+    assert result["factors"] == [bits(U), bits(V)]
+    errors = [lesson["rmse_of"](R, U, V) for R in residuals]
+    assert result["errors"] == pytest.approx(errors, abs=1e-6)
+
+
+def describe_training(lesson, rank, decay, step, seed):
+    """What the figure of section 5.1 should say of a run of 100 epochs."""
+    lesson["seed"] = seed
+    fitting, validation = lesson["learn"](rank, decay, step, patience=100).iloc[-1]
+    early = lesson["learn"](rank, decay, step)["validation"]
+    parts = f"{fitting:.4f} on the fitting part, {validation:.4f} on the validation part"
+    mark = (
+        f"epoch {len(early)}, lowest validation error {early.min():.4f} at epoch {early.idxmin()}"
+    )
+    return f"Epoch 100: RMSE {parts}. Early stopping: {mark}."
+
+
+def test_train_lets_the_curves_grow_can_be_paused_and_ends_as_the_notebook(open_page, lesson):
+    page, [figure] = open_page("5.1")
+    before = points_of(figure)
+    assert status_of(figure) == describe_training(lesson, 10, 0.1, 0.02, 0)
+    press(figure, "rank", "ArrowLeft")
+    assert press(figure, "seed", "ArrowRight") == "Not trained yet: press Train."
+    train = figure.locator(".play", has_text="Train")
+    train.click()
+    figure.locator(".status", has_text=re.compile("Epoch [2-9]")).wait_for()
+    figure.locator(".play", has_text="Pause").click()
+    paused = status_of(figure)
+    page.wait_for_timeout(200)
+    assert status_of(figure) == paused and "Epoch 100" not in paused
+    train.click()
+    train.wait_for()
+    assert status_of(figure) == describe_training(lesson, 9, 0.1, 0.02, 1)
+    [old_fitting, fitting, old_validation, validation, stop] = points_of(figure)
+    assert [old_fitting, old_validation] == [before[1], before[3]]
+    assert len(fitting) > 100 and fitting != before[1] and validation != before[3]
+    assert stop[0] != before[4][0]
+    press(figure, "step", "End")
+    train.click()
+    with pytest.raises(FloatingPointError) as error:
+        lesson["learn"](9, 0.1, 0.2)
+    assert status_of(figure) == f"Stopped: {error.value}."
+
+
+def test_without_motion_the_curves_grow_by_ten_epochs(open_page):
+    page, [figure] = open_page("5.1", reduced_motion="reduce")
+    page.evaluate("""() => {
+      window.shown = [];
+      const status = document.querySelector(".live .status");
+      const record = () => shown.push(status.textContent);
+      new MutationObserver(record).observe(status, { childList: true });
+    }""")
+    figure.locator(".play").click()
+    figure.locator(".play", has_text="Train").wait_for()
+    epochs = [int(re.search(r"Epoch (\d+)", text)[1]) for text in page.evaluate("shown")]
+    assert epochs == list(range(10, 101, 10))
 
 
 def test_a_link_leads_to_a_state_and_the_address_follows(open_page):

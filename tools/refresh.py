@@ -102,7 +102,7 @@ async def refresh_all(paths):
 
 
 def normalise(notebook):
-    """Drop what changes from run to run: times, and widgets, dead without a kernel."""
+    """Drop what changes from run to run, such as times."""
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for number, cell in enumerate(notebook.cells, 1):
         cell.id = f"cell-{number:02d}"

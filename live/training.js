@@ -1,0 +1,162 @@
+// The figure that trains levels and factors on real ratings, an epoch in each frame.
+"use strict";
+
+(() => {
+  const { fround } = Math;
+  const { rand, epochs, squaredError, bytesOf } = window.mf;
+  const NUM_EPOCHS = 100;
+  const PATIENCE = 5; // epochs without a new low, after which early stopping ends a run
+
+  // A curve has both errors by epoch: those on the fitting part and on the validation part. The curve of
+  // the run before stays, pale. Of the first settings Python has computed the curve: `finished`.
+  function training({ form, settings, move }, { ratings, shape, mu, damping, finished }) {
+    const first = String(Object.values(settings()));
+    let parts;
+    let run = { at: first, curve: finished };
+    let before = [];
+
+    function prepare() {
+      parts ??= residuals(unpack(ratings, shape), mu, damping);
+    }
+
+    function replace(next) {
+      if (run.curve.length) before = run.curve;
+      run = next;
+    }
+
+    // The errors on both parts after each epoch.
+    function* errors({ rank, step, decay, seed }) {
+      prepare();
+      const init = smallStart(shape, rank, seed);
+      const options = { rank, num_epochs: NUM_EPOCHS, lr: step, weight_decay: decay, init };
+      for (const { epoch, U, V } of epochs({ entries: parts.fitting, ...options })) {
+        if (epoch > 0) yield [rmse(parts.fitting, U, V), rmse(parts.validation, U, V)];
+      }
+    }
+
+    function train() {
+      try {
+        run.curve.push(run.errors.next().value);
+      } catch (failure) {
+        run.failure = failure;
+      }
+    }
+
+    function isOver() {
+      return run.failure || run.curve.length === NUM_EPOCHS;
+    }
+
+    function draw(current) {
+      const at = String(Object.values(current));
+      if (at !== run.at) replace({ at, curve: at === first ? finished : [] });
+      show("", run.curve);
+      show("-before", before);
+      const stop = stopOf(run.curve);
+      move("stop", stop ? [[stop.epoch, 0], [stop.epoch, 2]] : []);
+      if (run.failure) throw run.failure;
+      return describe(run.curve, stop);
+    }
+
+    function show(suffix, curve) {
+      move(`fitting${suffix}`, curve.map(([fitting], k) => [k + 1, fitting]));
+      move(`validation${suffix}`, curve.map(([, validation], k) => [k + 1, validation]));
+    }
+
+    // For who prefers no motion, the curves grow by ten epochs at a time.
+    draw.play = () => {
+      if (!run.errors || isOver()) replace({ at: run.at, curve: [], errors: errors(settings()) });
+      const atATime = matchMedia("(prefers-reduced-motion: reduce)").matches ? 10 : 1;
+      return () => {
+        do {
+          train();
+        } while (!isOver() && run.curve.length % atATime);
+        return !isOver();
+      };
+    };
+    form.querySelector(".play").textContent = "Train";
+    setTimeout(prepare); // so that the first press is answered at once
+    return draw;
+  }
+
+  function smallStart([m, n], rank, seed) {
+    return rand(seed, (m + n) * rank).map(x => fround(0.1) * x);
+  }
+
+  function rmse(entries, U, V) {
+    return Math.sqrt(squaredError(entries, U, V) / entries.values.length);
+  }
+
+  // Where early stopping ends the run, and the lowest validation error until then; null if it does not.
+  function stopOf(curve) {
+    let low = { error: Infinity, epoch: 0 };
+    for (let epoch = 1; epoch <= curve.length; epoch++) {
+      const error = curve[epoch - 1][1];
+      if (error < low.error) low = { error, epoch };
+      if (epoch - low.epoch >= PATIENCE) return { epoch, low };
+    }
+    return null;
+  }
+
+  function describe(curve, stop) {
+    if (!curve.length) return "Not trained yet: press Train.";
+    const [fitting, validation] = curve.at(-1).map(error => error.toFixed(4));
+    const end = stop
+      ? `Early stopping: epoch ${stop.epoch}, lowest validation error ${stop.low.error.toFixed(4)} ` +
+        `at epoch ${stop.low.epoch}.`
+      : "Early stopping: not yet.";
+    return `Epoch ${curve.length}: RMSE ${fitting} on the fitting part, ` +
+      `${validation} on the validation part. ${end}`;
+  }
+
+  // The ratings of both parts, as packed_ratings of figures.py writes them: row by row, 16 bits for each.
+  function unpack(base64, shape) {
+    const part = () => ({ rows: [], cols: [], values: [], shape });
+    const parts = { fitting: part(), validation: part() };
+    let cell = 0;
+    for (const word of new Uint16Array(bytesOf(base64).buffer)) {
+      cell += word >> 5;
+      const halfStars = (word >> 1) & 15;
+      if (!halfStars) continue; // only the way to a rating that is far
+      const { rows, cols, values } = word & 1 ? parts.validation : parts.fitting;
+      rows.push(Math.floor(cell / shape[1]));
+      cols.push(cell % shape[1]);
+      values.push(halfStars / 2);
+    }
+    return parts;
+  }
+
+  // What the baseline leaves of both parts: its levels b and c learn from the fitting part, as the
+  // notebook's do, in single precision and in the same order.
+  function residuals({ fitting, validation }, mu, damping) {
+    const b = new Float32Array(fitting.shape[0]);
+    const c = new Float32Array(fitting.shape[1]);
+    const { rows, cols, values } = fitting;
+    const stars = values.map(value => fround(value - mu));
+    for (let round = 0; round < 10; round++) {
+      fitLevels(b, rows, c, cols, stars, damping);
+      fitLevels(c, cols, b, rows, stars, damping);
+    }
+    const left = ({ rows, cols, values, shape }) => ({
+      rows: Int32Array.from(rows),
+      cols: Int32Array.from(cols),
+      values: Float32Array.from(values).map((x, p) => x - fround(fround(mu + b[rows[p]]) + c[cols[p]])),
+      shape,
+    });
+    return { fitting: left(fitting), validation: left(validation) };
+  }
+
+  // Sets the levels, at whose places the stars are, given the other levels.
+  function fitLevels(levels, places, others, otherPlaces, stars, damping) {
+    const count = new Float32Array(levels.length).fill(damping);
+    levels.fill(0);
+    for (let p = 0; p < stars.length; p++) {
+      levels[places[p]] += fround(stars[p] - others[otherPlaces[p]]);
+      count[places[p]] += 1;
+    }
+    for (let k = 0; k < levels.length; k++) {
+      levels[k] /= count[k];
+    }
+  }
+
+  Object.assign(window.mf, { training, unpack, residuals, smallStart, rmse });
+})();
