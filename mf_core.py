@@ -317,7 +317,7 @@ def descend(run, epochs_per_call, U, V, num_epochs, lr, callback):
             epoch = done + completed + 1
             raise FloatingPointError(
                 f"the factors stopped being finite in epoch {epoch} of {num_epochs}: "
-                f"lr = {lr:g} is too large here; try a smaller one, {lr / 10:.1g} or less"
+                f"lr = {lr:g} is too large here; try a smaller one"
             )
         done += epochs
         if callback and callback(done, U.clone(), V.clone().contiguous()):

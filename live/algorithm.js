@@ -76,8 +76,7 @@ window.mf = (() => {
       if (!allFinite(factors)) {
         throw new Error(
           `the factors stopped being finite in epoch ${epoch} of ${num_epochs}: ` +
-          `lr = ${general(rate, 6)} is too large here; ` +
-          `try a smaller one, ${general(fround(rate / 10), 1)} or less`
+          `lr = ${general(rate, 6)} is too large here; try a smaller one`
         );
       }
       yield { epoch, U, V };

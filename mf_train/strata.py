@@ -68,7 +68,7 @@ class Shard:
             completed += sum(job.result() for job in jobs)
         self.epoch += 1
         if self.team.sum(completed) < self.strata**2:
-            advice = f"lr = {lr:g} is too large here; try a smaller one, {lr / 10:.1g} or less"
+            advice = f"lr = {lr:g} is too large here; try a smaller one"
             raise FloatingPointError(
                 f"factors stopped being finite in epoch {self.epoch}: {advice}"
             )

@@ -105,7 +105,7 @@ def test_ctrl_c_ends_a_long_call_soon(interruptible):
     (lambda A: mf_train.factorize(A, 2, strata=3), ValueError, "strata is 3.*allows 2 at most"),
     (lambda A: mf_train.factorize(A, 2, strata=2.0), TypeError, "strata is 2.0.*integer"),
     (lambda A: mf_train.factorize(10 * A, 2, 9, 0.9, strata=2, generator=seeded()),
-     FloatingPointError, "epoch 2: lr = 0.9 is .* smaller one, 0.09 or less"),
+     FloatingPointError, "epoch 2: lr = 0.9 is .* smaller one"),
     (lambda A: mf_train.fit_baseline(A, None, -1), ValueError, "damping is -1"),
     (lambda A: mf_train.fit_baseline(A, A > 9, 1), ValueError, "M observes no entry"),
     (lambda A: mf_train.fit_baseline(1.7e308 * torch.tensor([[1, 1], [1, -1]]).double(), None, 0),
