@@ -401,8 +401,8 @@ def test_on_real_ratings_the_page_has_the_notebooks_residuals_and_factors(
 def describe_training(lesson, rank, decay, step, seed):
     """What the figure of section 5.1 should say of a run of 100 epochs."""
     lesson["seed"] = seed
-    fitting, validation = lesson["learn"](rank, decay, step, patience=100).iloc[-1]
-    early = lesson["learn"](rank, decay, step)["validation"]
+    fitting, validation = lesson["learn"](rank, decay, step, 100, patience=100).iloc[-1]
+    early = lesson["learn"](rank, decay, step, 100)["validation"]
     parts = f"{fitting:.4f} on the fitting part, {validation:.4f} on the validation part"
     mark = (
         f"epoch {len(early)}, lowest validation error {early.min():.4f} at epoch {early.idxmin()}"
@@ -433,7 +433,7 @@ def test_train_lets_the_curves_grow_can_be_paused_and_ends_as_the_notebook(open_
     press(figure, "step", "End")
     train.click()
     with pytest.raises(FloatingPointError) as error:
-        lesson["learn"](9, 0.1, 0.2)
+        lesson["learn"](9, 0.1, 0.2, 100)
     assert status_of(figure) == f"Stopped: {error.value}."
 
 
