@@ -54,6 +54,8 @@ pages: $(READY) source  ## the report alone, from the stored outputs: HTML and, 
 	$(SPHINX) -b singlehtml $(BUILD)/source $(BUILD)/paper
 ifdef CHROMIUM
 	$(PRINT) --print-to-pdf=$(BUILD)/report.pdf $(BUILD)/paper/index.html 2>$(BUILD)/chromium.log
+	@$(BIN)/python report/paper.py $(BUILD)/report.pdf $(BUILD)/paper/index.html  # the contents' page numbers; print again
+	$(PRINT) --print-to-pdf=$(BUILD)/report.pdf $(BUILD)/paper/index.html 2>>$(BUILD)/chromium.log
 	$(PRINT) --print-to-pdf=$(BUILD)/answers.pdf $(BUILD)/html/answers.html 2>>$(BUILD)/chromium.log
 	@echo "The report is made:"; ls -1 $(abspath $(BUILD)/html/index.html $(BUILD)/report.pdf $(BUILD)/answers.pdf)
 else

@@ -85,6 +85,7 @@ def make_single_page(app, pagename, templatename, context, doctree):
     there = set(re.findall(r'<span id="document-([\w.-]+)"', body))
     absent = r'<a [^>]*href="#document-(?!(?:%s)")[^>]*>(.*?)</a>' % "|".join(there)
     body = re.sub(absent, r"\1", body)
+    body = re.sub(r"<pre>(?=(?:(?!</pre>)[^\n]*\n){30})", '<pre class="long">', body)
     cover, *chapters = re.split(r'(?=<span id="document-)', body)
     contents = ""
     for number, chapter in enumerate(chapters, start=1):
