@@ -80,11 +80,11 @@ def make_single_page(app, pagename, templatename, context, doctree):
         return
     body = re.sub(r'<a class="headerlink".*?</a>', "", context["body"])
     body = body.replace(f'href="{COURSE_PAGE}.html#', 'href="#course-')
-    body = re.sub(r'href="[\w.-]+\.html#', 'href="#', body)
-    body = re.sub(r'href="([\w.-]+)\.html"', r'href="#document-\1"', body)
-    there = set(re.findall(r'<span id="document-([\w.-]+)"', body))
-    absent = r'<a [^>]*href="#document-(?!(?:%s)")[^>]*>(.*?)</a>' % "|".join(there)
-    body = re.sub(absent, r"\1", body)
+    chapter = "|".join(re.findall(r'<span id="document-([\w.-]+)"', body))
+    body = re.sub(rf'href="(?:{chapter})\.html#', 'href="#', body)
+    body = re.sub(rf'href="({chapter})\.html"', r'href="#document-\1"', body)
+    # No other page or file is beside the PDF.
+    body = re.sub(r'<a [^>]*href="(?!#|https?:)[^>]*>(.*?)</a>', r"\1", body, flags=re.DOTALL)
     body = re.sub(r"<pre>(?=(?:(?!</pre>)[^\n]*\n){30})", '<pre class="long">', body)
     cover, *chapters = re.split(r'(?=<span id="document-)', body)
     contents = ""
@@ -96,7 +96,7 @@ def make_single_page(app, pagename, templatename, context, doctree):
         contents += list_contents(chapter)
     toctree = '<div class="toctree-wrapper'
     cover = cover.replace(toctree, f'<ul class="contents">{contents}</ul>{toctree}', 1)
-    context["body"] = cover + "".join(chapters)
+    context["body"] = cover + context["theme_extra_footer"] + "".join(chapters)
 
 
 def list_contents(chapter):
