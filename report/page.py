@@ -15,7 +15,7 @@ from myst_nb.core.render import NbElementRenderer
 SPELLINGS = {r"\lVert": r"\|", r"\rVert": r"\|", r"\min_": r"\min\limits_"}
 
 # Where a formula may go on in the next line: browsers do not break MathML.
-BREAKS = r"(?<=\\qquad)|(?=\\;=\\;)"
+BREAKS = r"(?<=\\qquad)|(?=\\;=\\;)|(?<=\+ )(?=\(|w \\bigl)"
 
 COURSE_PAGE = "course-4.1"  # 4.1 executed on the course's ratings; not everybody has them
 
@@ -112,12 +112,6 @@ def keep_docstring(app, what, name, obj, options, lines):
     lines[:] = [".. code-block:: text", "", *("   " + line for line in lines)]
 
 
-def drop_source_maps(app, error):
-    """Drop what the theme brings for its own developers: a quarter of the report."""
-    for file in (Path(app.outdir) / "_static").rglob("*.map"):
-        file.unlink()
-
-
 def setup(app):
     # MyST-NB looks renderers up among the entry points of installed packages; this is not one.
     myst_nb.sphinx_.load_renderer = lambda name: Renderer
@@ -129,4 +123,3 @@ def setup(app):
     app.connect("doctree-read", describe_images)
     app.connect("html-page-context", drop_invalid_roles)
     app.connect("html-page-context", make_single_page)
-    app.connect("build-finished", drop_source_maps)
