@@ -51,15 +51,34 @@ source:
 pages: $(READY) source  ## the report alone, from the stored outputs: HTML and, where there is Chromium, PDF
 	@rm -f $(BUILD)/report.pdf $(BUILD)/answers.pdf
 	$(SPHINX) -b html $(BUILD)/source $(BUILD)/html
+	@find $(BUILD)/html -name "*.map" -delete  # for the theme's own developers: a quarter of the report
+	@$(MAKE) --no-print-directory zip
 	$(SPHINX) -b singlehtml $(BUILD)/source $(BUILD)/paper
 ifdef CHROMIUM
 	$(PRINT) --print-to-pdf=$(BUILD)/report.pdf $(BUILD)/paper/index.html 2>$(BUILD)/chromium.log
+	@$(BIN)/python report/paper.py $(BUILD)/report.pdf $(BUILD)/paper/index.html  # the contents' page numbers; print again
+	$(PRINT) --print-to-pdf=$(BUILD)/report.pdf $(BUILD)/paper/index.html 2>>$(BUILD)/chromium.log
 	$(PRINT) --print-to-pdf=$(BUILD)/answers.pdf $(BUILD)/html/answers.html 2>>$(BUILD)/chromium.log
 	@echo "The report is made:"; ls -1 $(abspath $(BUILD)/html/index.html $(BUILD)/report.pdf $(BUILD)/answers.pdf)
 else
 	@echo "The report is made:"; ls -1 $(abspath $(BUILD)/html/index.html)
 	@echo "No Chromium here, hence no PDF: install the package chromium (or Google Chrome), and run: make pages"
 endif
+
+# What a reader takes along. The modules lie beside the notebooks, which import them uninstalled.
+TAKEN := $(BUILD)/matrix-factorisation
+.PHONY: zip
+zip:
+	@rm -rf $(TAKEN)
+	@mkdir -p $(TAKEN)/live $(TAKEN)/notebooks/mf_train $(TAKEN)/notebooks/data/movielens
+	@cp CITATION.cff LICENSE* $(TAKEN)
+	@for list in environment.yml requirements.txt; do grep -v -e "-e \.$$" $$list >$(TAKEN)/$$list; done
+	@cp live/*.* $(TAKEN)/live
+	@cp notebooks/*.ipynb notebooks/*.py mf_*.py $(TAKEN)/notebooks
+	@cp mf_train/*.py $(TAKEN)/notebooks/mf_train
+	@cp data/*.toml data/README.md $(TAKEN)/notebooks/data
+	@cp data/movielens/*.csv data/movielens/README.txt $(TAKEN)/notebooks/data/movielens
+	@$(BIN)/python -m zipfile -c $(BUILD)/html/matrix-factorisation.zip $(TAKEN)
 
 links: $(READY) source  ## list and check the links that lead outside (needs the network)
 	$(SPHINX) -b linkcheck $(BUILD)/source $(BUILD)/links

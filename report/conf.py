@@ -8,7 +8,7 @@ neither the build nor the report needs a network.
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # for the extensions gathered and page
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # for the extensions of this folder
 
 project = "Matrix factorisation by gradient descent"
 author = "the authors of the notebooks"
@@ -20,6 +20,7 @@ extensions = [
     "sphinxcontrib.bibtex",
     "gathered",
     "page",
+    "repository",
 ]
 
 html_title = project

@@ -5,12 +5,17 @@ import re
 from pathlib import Path
 
 import myst_nb.sphinx_
+import numpy as np
 from docutils import nodes
 from latex2mathml.converter import convert
+from matplotlib.image import imread
 from myst_nb.core.render import NbElementRenderer
 
 # Where the converter needs other LaTeX: the bars of a norm do not grow, a minimum's range is below.
 SPELLINGS = {r"\lVert": r"\|", r"\rVert": r"\|", r"\min_": r"\min\limits_"}
+
+# Where a formula may go on in the next line: browsers do not break MathML.
+BREAKS = r"(?<=\\qquad)|(?=\\;=\\;)|(?<=\+ )(?=\(|w \\bigl)"
 
 COURSE_PAGE = "course-4.1"  # 4.1 executed on the course's ratings; not everybody has them
 
@@ -29,7 +34,8 @@ def write_display_formula(self, node):
     if tag := re.search(r"\\tag\{(.*?)\}", latex):
         number = f'<span class="eqno">({tag[1]})</span>'
         latex = latex.replace(tag[0], "")
-    self.body.append(f'<div class="equation">{convert(latex, display="block")}{number}</div>')
+    parts = "".join(convert(part, display="block") for part in re.split(BREAKS, latex))
+    self.body.append(f'<div class="equation"><div class="parts">{parts}</div>{number}</div>')
     raise nodes.SkipNode
 
 
@@ -52,13 +58,14 @@ def entitle_course_page(app, docname, source):
         source[0] = re.sub(r"# 4\.1 [\w ]+", title, text, count=1)
 
 
-def halve_image_width(app, doctree):
-    """Show figures at their own size: they are stored with two pixels for one of the page."""
+def describe_images(app, doctree):
+    """Show figures at their own size, stored with two pixels for one of the page; tell plots."""
     for image in doctree.findall(nodes.image):
         if image["uri"].endswith(".png"):
-            file = Path(app.env.relfn2path(image["uri"])[1])
-            width = int.from_bytes(file.read_bytes()[16:20])  # from the PNG's header
-            image["width"] = f"{width // 2}px"
+            pixels = imread(app.env.relfn2path(image["uri"])[1])
+            image["width"] = f"{pixels.shape[1] // 2}px"
+            if np.mean(pixels == 1) > 0.5:  # more white than a photograph has
+                image["classes"].append("plot")
 
 
 def drop_invalid_roles(app, pagename, templatename, context, doctree):
@@ -73,8 +80,12 @@ def make_single_page(app, pagename, templatename, context, doctree):
         return
     body = re.sub(r'<a class="headerlink".*?</a>', "", context["body"])
     body = body.replace(f'href="{COURSE_PAGE}.html#', 'href="#course-')
-    body = re.sub(r'href="[\w.-]+\.html#', 'href="#', body)
-    body = re.sub(r'href="([\w.-]+)\.html"', r'href="#document-\1"', body)
+    chapter = "|".join(re.findall(r'<span id="document-([\w.-]+)"', body))
+    body = re.sub(rf'href="(?:{chapter})\.html#', 'href="#', body)
+    body = re.sub(rf'href="({chapter})\.html"', r'href="#document-\1"', body)
+    # No other page or file is beside the PDF.
+    body = re.sub(r'<a [^>]*href="(?!#|https?:)[^>]*>(.*?)</a>', r"\1", body, flags=re.DOTALL)
+    body = re.sub(r"<pre>(?=(?:(?!</pre>)[^\n]*\n){30})", '<pre class="long">', body)
     cover, *chapters = re.split(r'(?=<span id="document-)', body)
     contents = ""
     for number, chapter in enumerate(chapters, start=1):
@@ -85,13 +96,13 @@ def make_single_page(app, pagename, templatename, context, doctree):
         contents += list_contents(chapter)
     toctree = '<div class="toctree-wrapper'
     cover = cover.replace(toctree, f'<ul class="contents">{contents}</ul>{toctree}', 1)
-    context["body"] = cover + "".join(chapters)
+    context["body"] = cover + context["theme_extra_footer"] + "".join(chapters)
 
 
 def list_contents(chapter):
     """A chapter's entry in the table of contents: its title, and its sections below."""
     headings = re.findall(r'<section[^>]* id="([^"]+)">\s*<h[34]>(.*?)</h', chapter)
-    links = [f'<a href="#{name}">{title}</a>' for name, title in headings]
+    links = [f'<a href="#{name}">{title}</a><span class="page"></span>' for name, title in headings]
     sections = "".join(f"<li>{link}</li>" for link in links[1:])
     return f"<li>{links[0]}<ul>{sections}</ul></li>"
 
@@ -99,12 +110,6 @@ def list_contents(chapter):
 def keep_docstring(app, what, name, obj, options, lines):
     """Show a docstring as `help` prints it: its formulas and tables are plain text."""
     lines[:] = [".. code-block:: text", "", *("   " + line for line in lines)]
-
-
-def drop_source_maps(app, error):
-    """Drop what the theme brings for its own developers: a quarter of the report."""
-    for file in (Path(app.outdir) / "_static").rglob("*.map"):
-        file.unlink()
 
 
 def setup(app):
@@ -115,7 +120,6 @@ def setup(app):
     )
     app.connect("autodoc-process-docstring", keep_docstring)
     app.connect("source-read", entitle_course_page)
-    app.connect("doctree-read", halve_image_width)
+    app.connect("doctree-read", describe_images)
     app.connect("html-page-context", drop_invalid_roles)
     app.connect("html-page-context", make_single_page)
-    app.connect("build-finished", drop_source_maps)

@@ -1,10 +1,12 @@
 """The report as `make pages` builds it: its pages, and what readers get on screen and on paper."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -24,9 +26,10 @@ KINDS = ["index", "3.1-masked-factorisation", "5.1-held-out-ratings", "answers",
 
 
 def run_make(*arguments, fails=False):
-    """What make prints. READY is empty: the packages are installed."""
+    """What make prints. READY is empty: the packages are installed. The address is made up."""
     command = ["make", *arguments, f"BIN={Path(sys.executable).parent}", "READY="]
-    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    environment = os.environ | {"GITHUB_REPOSITORY": "owner/name"}
+    made = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert bool(made.returncode) == fails, made.stdout + made.stderr
     return made.stdout
 
@@ -142,6 +145,57 @@ def test_a_folder_without_the_courses_ratings_is_named(titles, words, tmp_path):
     assert re.search(words, printed) and not list(tmp_path.glob("course/*"))
 
 
+@pytest.mark.parametrize(
+    ("origin", "address"),
+    [
+        ("https://github.com/owner/name.git", "https://github.com/owner/name"),
+        ("git@git.school.ac.uk:group/sub/name.git", "https://git.school.ac.uk/group/sub/name"),
+        ("ssh://git@codeberg.org/owner/name", "https://codeberg.org/owner/name"),
+        ("https://user:secret@github.com/owner/name.git", ""),
+        ("https://token@github.com/owner/name.git", ""),
+        ("/home/user/name", ""),
+        ("file:///home/user/name", ""),
+        ("http://127.0.0.1:3000/owner/name.git", ""),
+        ("git@server:name.git", ""),
+        ("", ""),
+    ],
+)
+def test_an_address_is_named_if_it_is_everybodys(origin, address, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "report")
+    import repository
+
+    assert repository.find_address(origin) == address
+
+
+def test_a_notebook_opens_where_the_repository_is(build):
+    page = Page(build / "html/3.1-masked-factorisation.html")
+    path = "notebooks/3.1-masked-factorisation.ipynb"
+    colab = "https://colab.research.google.com/github/owner/name/blob/HEAD/"
+    binder = "https://mybinder.org/v2/gh/owner/name/HEAD?labpath="
+    assert {colab + path, binder + path, "https://github.com/owner/name"} < set(page.links)
+    assert "colab" not in (build / "html/course-4.1.html").read_text(encoding="utf-8")
+
+
+def test_the_notebooks_of_the_zip_import_what_is_in_it(build, tmp_path):
+    with zipfile.ZipFile(build / "html/matrix-factorisation.zip") as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / "matrix-factorisation/notebooks"
+    program = "from mf_data import load_ratings; load_ratings()\n"
+    for notebook in sorted(folder.glob("*.ipynb")):
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        program += "".join(next(cell["source"] for cell in cells if cell["cell_type"] == "code"))
+        program += "\n"
+    program += "import sys, figures\nassert (figures.LIVE / 'live.css').is_file()\n"
+    program += (
+        "print({str(sys.modules[name].__file__) for name in sys.modules if name[:3] == 'mf_'})"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count(".py") == run.stdout.count(str(folder)) > 4
+
+
 DRAWN = """() => document.fonts.ready.then(() => {
     const formulas = [...document.querySelectorAll("math")].filter(e => e.checkVisibility());
     return {
@@ -218,14 +272,21 @@ def test_axe_finds_nothing_wrong(browser, build, paths, axe, theme):
 
 
 @in_chromium
-def test_the_pdf_is_tagged_a4_with_an_outline_and_the_answers_are_one_page(build):
+def test_the_pdf_is_tagged_a4_with_an_outline_and_the_answers_are_one_page(build, paths):
     report = (build / "report.pdf").read_bytes()
     assert b"/StructTreeRoot" in report
     assert b"/Outlines" in report
+    assert b"file:" not in report  # no link to a folder of this machine
     a4 = re.findall(rb"/MediaBox \[0 0 59[45][.\d]* 84[12][.\d]*\]", report)
-    assert 20 < len(a4) == report.count(b"/MediaBox")
+    assert 20 < len(a4) == report.count(b"/MediaBox") <= 70
     pages = re.findall(rb"/Type /Page\b(?!s)", (build / "answers.pdf").read_bytes())
     assert len(pages) == 1
+    contents = paths[-1].read_text(encoding="utf-8")
+    numbers = [int(number) for number in re.findall(r'class="page">(\d+)<', contents)]
+    assert len(numbers) == contents.count('class="page"') and numbers == sorted(numbers)
+    number_pages = [sys.executable, "report/paper.py", build / "report.pdf", paths[-1]]
+    subprocess.run(number_pages, cwd=ROOT, check=True)
+    assert paths[-1].read_text(encoding="utf-8") == contents  # of this PDF
 
 
 ON_PAPER = """() => {
