@@ -53,7 +53,7 @@ pages: $(READY) source  ## the report alone, from the stored outputs: HTML and, 
 	$(SPHINX) -b html $(BUILD)/source $(BUILD)/html
 	@find $(BUILD)/html -name "*.map" -delete  # for the theme's own developers: a quarter of the report
 	@$(MAKE) --no-print-directory zip
-	$(SPHINX) -b singlehtml $(BUILD)/source $(BUILD)/paper
+	$(SPHINX) -b singlehtml -D exclude_patterns=course-4.1.ipynb $(BUILD)/source $(BUILD)/paper
 ifdef CHROMIUM
 	$(PRINT) --print-to-pdf=$(BUILD)/report.pdf $(BUILD)/paper/index.html 2>$(BUILD)/chromium.log
 	@$(BIN)/python report/paper.py $(BUILD)/report.pdf $(BUILD)/paper/index.html  # the contents' page numbers; print again

@@ -78,8 +78,9 @@ def make_single_page(app, pagename, templatename, context, doctree):
     """For the PDF: links within the page, no name twice, and a table of contents."""
     if app.builder.name != "singlehtml":
         return
+    context["sidebars"] = []  # on paper not shown; they lead to pages that are not there
+    context["toc"] = ""
     body = re.sub(r'<a class="headerlink".*?</a>', "", context["body"])
-    body = body.replace(f'href="{COURSE_PAGE}.html#', 'href="#course-')
     chapter = "|".join(re.findall(r'<span id="document-([\w.-]+)"', body))
     body = re.sub(rf'href="(?:{chapter})\.html#', 'href="#', body)
     body = re.sub(rf'href="({chapter})\.html"', r'href="#document-\1"', body)
@@ -90,8 +91,6 @@ def make_single_page(app, pagename, templatename, context, doctree):
     contents = ""
     for number, chapter in enumerate(chapters, start=1):
         chapter = re.sub(r'(<section[^>]* id=")', rf"\g<1>chapter-{number}-", chapter)
-        if chapter.startswith(f'<span id="document-{COURSE_PAGE}"'):  # the boxes of 4.1 once more
-            chapter = chapter.replace('id="claim-', 'id="course-claim-')
         chapters[number - 1] = chapter
         contents += list_contents(chapter)
     toctree = '<div class="toctree-wrapper'
