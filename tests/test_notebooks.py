@@ -160,11 +160,11 @@ def run(path, tmp_path, parameters):
 
 
 def fewer_ratings(folder):
-    """MovieLens' ml-latest-small, of its first 60 users alone, in this folder."""
+    """MovieLens' ml-latest-small, of its first 150 users alone, in this folder."""
     folder.mkdir()
     shutil.copy(DATA / "movielens" / "movies.csv", folder)
     ratings = pd.read_csv(DATA / "movielens" / "ratings.csv")
-    ratings[ratings["userId"] <= 60].to_csv(folder / "ratings.csv", index=False)
+    ratings[ratings["userId"] <= 150].to_csv(folder / "ratings.csv", index=False)
     return str(folder)
 
 
