@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 import torch
+from answers import EMPTY
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tasks import (
     HERE,
@@ -38,7 +39,6 @@ FEWEST = 20  # ratings of a film, as 4.1.toml and students.md say: the students'
 RUN = {"rank": 5, "num_epochs": 500, "lr": 3e-4}  # of 4.1; at a rate of 1e-3 it overflows
 PACKAGES = "torch numpy pandas matplotlib jupyterlab ipykernel".split()
 STUB = "    # Your code here.\n    raise NotImplementedError()\n"
-EMPTY = "*Your answer here.*"
 REGION = "    ### BEGIN SOLUTION\n{}\n    ### END SOLUTION\n"
 HIDDEN = "\n### BEGIN HIDDEN TESTS\ncheck({0!r}, {0}, {1!r})\n### END HIDDEN TESTS"
 
@@ -122,6 +122,8 @@ def graded(cell, name, kind, points=None):
     marks |= {"solution": kind in ("task", "answer"), "locked": kind in ("read-only", "test")}
     marks |= {} if points is None else {"points": points}
     cell.metadata = {"nbgrader": marks}
+    if marks["locked"]:
+        cell.metadata |= {"editable": False, "deletable": False}
     cell.id = re.sub("[^a-z0-9-]", "-", name)
     return cell
 
@@ -130,7 +132,7 @@ def cells_of(section, fill, seed, solved):
     """The cells of a section's notebook; with solutions and hidden tests for nbgrader if solved."""
     for number, cell in enumerate(sections()[section]["cells"]):
         kind = next(k for k in ("task", "question", "paste", "text", "code") if k in cell)
-        name = f"{'run' if cell.get('run') is False else kind}-{number}"
+        name = f"{'run' if cell.get('run') is False else kind}-{section.replace('.', '-')}-{number}"
         if kind in ("task", "paste"):
             task = tasks()[cell[kind]]
             body = REGION.format(solution(task).removeprefix(head(task)).rstrip())

@@ -143,11 +143,11 @@ def answered(task, case, start=None, mistakes=True):
     The long run with the defaults comes last, and is not made with the mistakes.
     """
     case = case | {"returns": task.returns, "mistakes": []}
-    case["expected"] = plain(call(function_of(task, start=start), case))
+    case["expected"] = plain(call(function_of(task, start=start), case)[0])
     for mistake in task.mistakes if mistakes and case["name"] != DEFAULTS else []:
         wrong = replaced(task.section, solution(task), mistake)
         try:
-            value = plain(call(function_of(task, wrong, start), case))
+            value = plain(call(function_of(task, wrong, start), case)[0])
             json.dumps(value, allow_nan=False)
         except (IndexError, RuntimeError, ValueError):  # it does not run, or gives infinite numbers
             continue
