@@ -61,7 +61,8 @@ def unpacked(parts, when, open_file, nested=0):
             total += size
             if total > LARGEST_ARCHIVE * (1 if nested else 8):
                 raise ValueError("it is too large")
-            inner = [*parts[:-1], name[: ending.start()], *filter(None, path.split("/"))]
+            names = [part for part in path.split("/") if part not in ("", ".", "..")]
+            inner = [*parts[:-1], name[: ending.start()], *names]
             if not path.endswith("/") and not is_hidden(inner):
                 yield from unpacked(inner, inner_when, inner_open, nested + 1)
     except Exception as error:  # a damaged archive may raise anything

@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
-from nbformat.v4 import new_code_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from mf_data import load_coursework_matrix, load_ratings
 
@@ -537,3 +537,318 @@ def test_what_does_not_compute_the_answer_gets_no_points_and_is_told_why(marked,
 )
 def test_right_functions_keep_their_points_whatever_stands_around_them(marked, student):
     assert points(marked[student])["sgd_factorize"] == 6
+
+
+@with_bwrap
+def test_in_the_sandbox_there_is_no_network_no_solution_and_no_other_submission(build, marked):
+    box = sandbox.Sandbox((build / "assignment").resolve(), **LIMITS)
+    unseen = [ROOT / "mf_core.py", build / "key.json", ROOT / "assignment/tasks.py"]
+    steps = ["import mf_core", *(f"open({str(path)!r})" for path in unseen),
+             "import _socket; _socket.socket().connect(('1.1.1.1', 9))",
+             f"import os; os.kill({os.getpid()}, 0)",
+             "import os\nwhile os.fork(): pass\nos._exit(0)",
+             "assert os.path.exists('titles.csv'); open('mine', 'w')"]  # fmt: skip
+    outcomes = [outcome.get("error", "no error")[:60] for outcome in box.run([steps])[0]]
+    kinds = ["ModuleNotFoundError", *["FileNotFoundError"] * 3]
+    kinds += ["OSError: [Errno 101]", "ProcessLookupError", "BlockingIOError", "no error"]
+    wrong = [pair for pair in zip(outcomes, kinds, strict=True) if not pair[0].startswith(pair[1])]
+    assert not wrong
+    places = (ROOT, Path.home(), Path("/tmp"), Path("/etc"))
+    assert not [place for place in places if (place / "evil").exists()]
+
+
+def test_without_bubblewrap_marking_is_refused_and_says_what_to_install(build, monkeypatch):
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit, match="apt install bubblewrap"):
+        sandbox.Sandbox(build / "assignment")
+    monkeypatch.setattr(sandbox.os, "geteuid", lambda: 0)
+    with pytest.raises(SystemExit, match="not for root"):
+        sandbox.Sandbox(build / "assignment", trust=True)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="TRUST=1 is not for root")
+def test_with_trust_the_limits_hold_without_bubblewrap(build):
+    box = sandbox.Sandbox(build / "assignment", trust=True, **LIMITS)
+    found = box.run([["open('titles.csv')", "while True: pass", "1"]])[0]
+    assert ["error" in outcome for outcome in found] == [False, True, False]
+
+
+def test_the_inputs_at_marking_are_the_students_own():
+    task = TASKS["sgd_factorize"]
+    drawn = [tasks.cases(task, tasks.seed_of(0, name, task.name)) for name in ("ada", "bob", "ada")]
+    assert drawn[0] == drawn[2] and drawn[0][0]["args"]["A"] != drawn[1][0]["args"]["A"]
+
+
+# ------------------------------------------------------------------------------- answers in words
+
+
+def words_of(build, tmp_path, change, clear=False):
+    """What is found of the answer to "reading" after a change of the notebook's cells."""
+    book = nbformat.read(build / "assignment" / tasks.notebook("1.2").name, 4)
+    ids = [cell.metadata.nbgrader.grade_id for cell in book.cells]
+    change(book.cells, ids.index("asks-reading"))
+    for cell in book.cells if clear else []:
+        cell.metadata.clear()
+    (tmp_path / "in/ada").mkdir(parents=True)
+    nbformat.write(book, tmp_path / "in/ada/any name.ipynb")
+    (student,), _ = submissions.students_in(tmp_path / "in", [])
+    edition = answers.Edition(build / "assignment")
+    questions = json.loads((build / "key.json").read_text())["questions"]
+    return answers.choose(student, edition, questions)[1]["reading"]
+
+
+def in_cell(offset, text, new=False, code=False):
+    def change(cells, at):
+        if new:
+            cells.insert(at + offset, new_markdown_cell(text))
+        elif code:
+            cells[at + offset] = new_code_cell(text, metadata=cells[at + offset].metadata)
+        else:
+            cells[at + offset].source += text
+
+    return change
+
+
+@pytest.mark.parametrize("clear", [False, True])
+@pytest.mark.parametrize("change", [
+    in_cell(1, " Mine."), in_cell(2, "Mine.", new=True), in_cell(1, "Mine.", new=True),
+    in_cell(0, "\n\nMine."), in_cell(1, "Mine.", code=True), in_cell(-1, "Mine.", new=True),
+])  # fmt: skip
+def test_an_answer_in_words_is_found_wherever_it_stands(build, tmp_path, change, clear):
+    assert words_of(build, tmp_path, change, clear) == "Mine."
+
+
+def test_no_answer_is_found_where_there_is_none(build, tmp_path):
+    assert words_of(build, tmp_path, lambda cells, at: None) == ""
+
+
+# --------------------------------------------------------------------- what platforms hand out
+
+
+def files(folder, *names, data=b'{"cells": []}'):
+    for number, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data[:-2] + b" " * number + data[-2:])  # no two are the same
+    return folder
+
+
+def zipped(target, folder):
+    shutil.make_archive(str(target), "zip", folder)
+    shutil.rmtree(folder)
+
+
+def found_in(folder):
+    students, notes = submissions.students_in(folder, ["README.md", FIRST])
+    return {s.name: (s.id, s.late, sorted(b.name for b in s.notebooks)) for s in students}, notes
+
+
+@pytest.mark.parametrize("packed", ["", "zip", "gztar", "zip of zips"])
+@pytest.mark.parametrize(("names", "found"), [
+    (["Ada L_12_assignsubmission_file_/1.ipynb", "Ada L_12_assignsubmission_file_/2.ipynb",
+      "Bob_13_assignsubmission_file_/1.ipynb"],
+     {"Ada L": ("12", "", ["1.ipynb", "2.ipynb"]), "Bob": ("13", "", ["1.ipynb"])}),
+    (["Ada L_12_assignsubmission_file_1.ipynb", "Bob_13_assignsubmission_file_1.1_2.ipynb"],
+     {"Ada L": ("12", "", ["1.ipynb"]), "Bob": ("13", "", ["1.1_2.ipynb"])}),
+    (["lada_LATE_12_77_1-1.ipynb", "lada_LATE_12_78_2.ipynb", "bob_13_79_1_1.ipynb"],
+     {"lada": ("12", "LATE", ["1-1.ipynb", "2.ipynb"]), "bob": ("13", "", ["1_1.ipynb"])}),
+    (["Work 1_ada_attempt_2026-01-05-10-11-12_1.ipynb", "Work 1_bob_attempt_2026-01-05-10-11-12.txt"],
+     {"ada": ("", "", ["1.ipynb"]), "bob": ("", "", [])}),
+    (["ada/x/1.ipynb", "bob/1.ipynb"], {"ada": ("", "", ["x/1.ipynb"]), "bob": ("", "", ["1.ipynb"])}),
+])  # fmt: skip
+def test_layouts_of_platforms_are_read(tmp_path, names, found, packed):
+    files(tmp_path / "in", *names)
+    if packed == "zip of zips":
+        for path in [path for path in (tmp_path / "in").iterdir() if path.is_dir()]:
+            zipped(path, path)
+    if packed:
+        method = packed.split()[0]
+        (tmp_path / "out").mkdir()
+        shutil.make_archive(str(tmp_path / "out/class"), method, tmp_path / "in")
+    students, notes = found_in(tmp_path / ("out" if packed else "in"))
+    flat = {name: (*rest, [b.rpartition("/")[2] for b in books])
+            for name, (*rest, books) in students.items()}  # fmt: skip
+    expected = {name: (*rest, [b.rpartition("/")[2] for b in books])
+                for name, (*rest, books) in found.items()}  # fmt: skip
+    assert flat == expected and not notes
+
+
+def test_loose_notebooks_a_folder_and_an_archive_of_one_name_are_one_students_each(tmp_path):
+    folder = files(tmp_path / "in", f"ada_{FIRST}", "bob/1.ipynb", "bob/README.md", "bob/essay.pdf")
+    zipped(folder / "bob", files(tmp_path / "more", "2.ipynb"))
+    (folder / "letter.docx").write_text("Dear instructor")
+    students, notes = found_in(folder)
+    assert students == {"ada": ("", "", [f"ada_{FIRST}"]), "bob": ("", "", ["1.ipynb", "2.ipynb"])}
+    assert "letter.docx" in notes[0]
+    noted = {s.name: s.notes for s in submissions.students_in(folder, ["README.md", FIRST])[0]}
+    assert noted == {"ada": [], "bob": ["Not read: essay.pdf."]}
+
+
+def test_of_two_attempts_the_newer_counts(build, tmp_path):
+    for attempt, name in (("88", "new"), ("77", "old")):
+        write_submission(build, tmp_path / name, {"loss_of": f"def loss_of(A, U, V): {attempt}"})
+        target = files(tmp_path / "in", f"ada_12_{attempt}_1.2.ipynb")
+        book = tmp_path / name / tasks.notebook("1.2").name
+        shutil.copy(book, target / f"ada_12_{attempt}_1.2.ipynb")
+    (student,), _ = submissions.students_in(tmp_path / "in", [])
+    chosen, _, notes = answers.choose(student, answers.Edition(build / "assignment"), [])
+    assert b"88" in chosen["loss_of"].data and "counts" in notes[0]
+
+
+# ------------------------------------------------------------------------------------- the tables
+
+
+def result_of(name, answer="words", id_="", points=None, maximum=3):
+    row = {"section": "1.2", "task": "reading", "points": points, "maximum": maximum}
+    row |= {"remark": "to be read", "evidence": gradebook.letters(answer), "details": []}
+    code = dict(row, task="loss_of", points=2, evidence="CODE", remark="")
+    return {"name": name, "id": id_, "code": gradebook.letters(name), "rows": [row, code],
+            "total": 3.5, "open": 0, "maximum": 45}  # fmt: skip
+
+
+def entered(path, *changes):
+    """Enter cells in by-hand.csv, as a spreadsheet with ; would save it: (row, column, cell)."""
+    table = gradebook.read_table(path)
+    rows = list(table.rows.values())
+    for row, column, cell in changes:
+        rows[row][column] = cell
+    columns = [*table.columns, "marker"]
+    gradebook.write_table(path, columns, [row | {"marker": "me"} for row in rows], ";")
+
+
+def test_what_is_entered_by_hand_survives_any_run(tmp_path):
+    path, both = tmp_path / "by-hand.csv", [result_of("ada"), result_of("bob")]
+    gradebook.add_by_hand(path, both)
+    ada = next(
+        k for k, r in gradebook.read_table(path).rows.items() if r["code"] == both[0]["code"]
+    )
+    entered(path, (ada - 2, "points", "2,5"), (ada - 2, "remark", "good"), (3, "points", "3"),
+            (3, "remark", "the check is wrong"), (2, "task", "lossof"))  # fmt: skip
+    kept = gradebook.add_by_hand(path, [result_of("bob")])  # a late one, alone
+    assert len(kept) == 3 and "lossof" in "".join(kept)
+    again = [result_of("ada"), result_of("bob")]
+    gradebook.add_by_hand(path, again)
+    marked = [
+        row
+        for result in again
+        for row in result["rows"]
+        if row["remark"] in ("good", "the check is wrong")
+    ]
+    assert sorted(row["points"] for row in marked) == [2.5, 3]
+    text = path.read_text(encoding="utf-8-sig")
+    assert text.count(";me") == 4 and "2,5" in text and "lossof" in text
+    assert path.with_name("by-hand.csv.bak").exists()
+    changed = [result_of("ada", "other words"), result_of("bob")]
+    gradebook.add_by_hand(path, changed)
+    row = next(r for r in gradebook.read_table(path).rows.values() if r["before"])
+    assert (row["before"], row["points"], row["state"]) == ("2,5", "", "changed since")
+    assert changed[0]["rows"][0]["points"] is None
+
+
+@pytest.mark.parametrize(("cell", "remark", "words"), [
+    ("nan", "", "not a number"), ("-1", "", "not a number"), ("two", "", "not a number"),
+    ("7", "", "7 of 3 points"), ("1", "", "say in remark why"),
+])  # fmt: skip
+def test_points_that_will_not_do_are_refused_with_their_line(tmp_path, cell, remark, words):
+    path, results = tmp_path / "by-hand.csv", [result_of("ada")]
+    gradebook.add_by_hand(path, results)
+    entered(path, (1 if "why" in words else 0, "points", cell))
+    before = path.read_bytes()
+    with pytest.raises(
+        SystemExit, match=f"by-hand.csv, line {3 if 'why' in words else 2}: .*{words}"
+    ):
+        gradebook.add_by_hand(path, [result_of("ada")])
+    assert path.read_bytes() == before
+
+
+MOODLE = """Identifier,Full name,Grade,Maximum Grade
+Participant 12,Ada Lovelace,,45
+Participant 13,Bob B,1,45
+Participant 14,Cyd C,,45
+"""
+CANVAS = """Student;ID;SIS Login ID;Section;Work (77)
+    Points Possible;;;;45
+Lovelace, Ada;12;al;A;
+B, Bob;13;bb;A;1
+C, Cyd;14;cc;A;
+"""
+
+
+@pytest.mark.parametrize(("export", "names", "ids"), [
+    (MOODLE, ["Ada Lovelace", "Bob B", "Eve"], ["12", "13", "15"]),
+    (CANVAS, ["lovelaceada", "bbob", "eve"], ["12", "13", "15"]),
+    (MOODLE, ["Ada Lovelace", "Bob B", "Eve"], ["", "", ""]),
+    (CANVAS, ["Ada Lovelace", "bb", "Eve"], ["", "", ""]),
+])  # fmt: skip
+def test_a_grade_export_gets_its_column_filled_in_and_is_kept(tmp_path, export, names, ids):
+    path = tmp_path / "grades.csv"
+    path.write_text(export)
+    results = [result_of(name, id_=id_) for name, id_ in zip(names, ids, strict=True)]
+    results[1]["open"] = 1
+    sentences = " ".join(gradebook.fill_roster(path, results))
+    assert path.read_text() == export
+    table = gradebook.read_table(tmp_path / "grades-marked.csv")
+    column = "Grade" if "Grade" in table.columns else "Work (77)"
+    assert [row[column] for row in table.rows.values()][-3:] == ["3.5", "1", ""]
+    assert f"{names[1]}: not yet marked" in sentences and f"{names[2]}: 0 rows fit" in sentences
+
+
+def test_tables_and_pages_say_what_was_found(marked, handed_in):
+    marks = handed_in.parent / "marks"
+    totals = {row["name"]: row for row in gradebook.read_table(marks / "totals.csv").rows.values()}
+    assert len(totals) == len(marked) == len({row["code"] for row in totals.values()})
+    assert totals["old U"]["sgd_factorize"] == "3.5" and totals["old U"]["not yet marked"] == "4"
+    assert "BadZipFile" in totals["broken"]["notes"]
+    page = (marks / marked["old U"]["page"].replace("%20", " ")).read_text(encoding="utf-8")
+    assert "what came out:" in page and "V was updated with the old U[i]" in page
+    summary = (marks / "summary.html").read_text(encoding="utf-8")
+    assert f"{len(marked)} submissions" in summary and "letter.docx" in summary
+    shown = (marks / "answers.html").read_text(encoding="utf-8")
+    assert "My answer on reading, with &lt;b&gt;marks&lt;/b&gt;." in shown
+    assert marked["coursework"]["code"] in shown and "other style" not in shown
+
+
+def test_the_same_folder_twice_and_a_late_one_between_lose_nothing(
+    marked, build, handed_in, monkeypatch
+):
+    path = handed_in.parent / "marks/by-hand.csv"
+    code = marked["coursework"]["code"]
+    line = next(k for k, r in gradebook.read_table(path).rows.items() if r["code"] == code)
+    entered(path, (line - 2, "points", "2.5"), (line - 2, "remark", "good"))
+    late = handed_in.parent / "late"
+    (late / "eve").mkdir(parents=True)
+    (late / "nothing").mkdir()
+    names = {result["name"] for result in marking.mark_all(late, build, jobs=1, **LIMITS)}
+    assert names == {*marked, "eve"}
+    monkeypatch.setattr(marking, "mark", None)  # nothing is run again
+    again = marking.mark_all(handed_in, build, jobs=2, **LIMITS)
+    mine = next(result for result in again if result["name"] == "coursework")
+    assert mine["total"] == 33.5 and mine["open"] == 3 and len(again) == len(marked) + 1
+
+
+def test_code_that_is_the_same_up_to_names_is_listed(tmp_path):
+    one = {name: RIGHT[name] for name in ("loss_of", "judge")}
+    renamed = {name: re.sub(r"\bA\b", "matrix", source) for name, source in one.items()}
+    students = [("ada", one), ("bob", renamed), ("cyd", OTHER_STYLE)]
+    rows = [{"name": name, "code": "X", "programs": programs} for name, programs in students]
+    similar.write_similar(tmp_path / "similar.csv", rows)
+    (row,) = gradebook.read_table(tmp_path / "similar.csv").rows.values()
+    assert row == {"one": "ada X", "other": "bob X", "tasks": "loss_of, judge"}
+
+
+def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path):
+    gradebook.write_table(tmp_path / "t.csv", ["x"], [{"x": x} for x in ("=1+1", "ada", -1)])
+    assert (tmp_path / "t.csv").read_text("utf-8-sig").split() == ["x", "'=1+1", "ada", "-1"]
+    assert gradebook.read_table(tmp_path / "t.csv").rows[2] == {"x": "=1+1"}
+
+
+def test_what_is_missing_for_marking_is_named(build, tmp_path):
+    with pytest.raises(SystemExit, match="run `make assignment` first"):
+        marking.mark_all(tmp_path, tmp_path)
+    with pytest.raises(SystemExit, match="not a folder"):
+        marking.mark_all(tmp_path / "none", build)
+    with pytest.raises(SystemExit, match="holds no submission"):
+        marking.mark_all(tmp_path, build)
+    (tmp_path / "ada").mkdir()
+    with pytest.raises(SystemExit, match="inside SUBMISSIONS"):
+        marking.mark_all(tmp_path, build, tmp_path / "marks")
