@@ -62,16 +62,17 @@ class Sandbox:
         separate = ["--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
         command = ["bwrap", *(separate if self.root else ["--unshare-all"]), "--die-with-parent"]
         command += ["--new-session", "--clearenv", "--proc", "/proc", "--dev", "/dev"]
+        for folder in ("/tmp", "/submission"):
+            command += ["--size", str(WRITABLE), "--perms", "1777", "--tmpfs", folder]
         for path in filter(os.path.exists, SYSTEM):
             command += ["--ro-bind", path, path]
         for path in dict.fromkeys([sys.base_prefix, sys.prefix, *PROGRAMS]):
             for parent in reversed(list(Path(path).parents)[:-1]):
                 command += ["--perms", "0755", "--dir", str(parent)]  # bwrap's own are root's alone
             command += ["--ro-bind", path, path] if path != "/usr" else []
-        command += ["--size", str(WRITABLE), "--perms", "0777", "--tmpfs", "/submission"]
         for path in self.files:
             command += ["--ro-bind", str(path), f"/submission/{path.name}"]
-        command += ["--symlink", "submission", "/tmp", "--chdir", "/submission"]
+        command += ["--chdir", "/submission"]
         for name, value in (ENVIRONMENT | {"HOME": "/submission"}).items():
             command += ["--setenv", name, value]
         if self.root:
