@@ -102,12 +102,9 @@ class Sandbox:
                 missing.insert(0, again[at])
             for place in missing[:1]:
                 stopped.add(place)
-                if not isinstance(
-                    steps[place], str
-                ):  # the function's other calls would do the same
-                    calls = (p for p in missing if p[0] == place[0] and isinstance(steps[p], dict))
-                    name = steps[place]["function"]
-                    stopped |= {p for p in calls if steps[p]["function"] == name}
+                function = called(steps[place])  # whose other calls would do the same
+                same = (p for p in missing if p[0] == place[0] and called(steps[p]) == function)
+                stopped |= set(same) if function else set()
             outcomes |= {place: {"error": reason} for place in stopped if place not in outcomes}
         never = {"error": f"Not reached: the submission was stopped {1 + RESTARTS} times."}
         return [
@@ -167,6 +164,11 @@ class Sandbox:
                     "Stopped: the process ended by itself (exit, or out of memory).",
                 )
         return outcomes, at, "Stopped: it returned too much."
+
+
+def called(step):
+    """The function that a step calls; None if it is a cell."""
+    return None if isinstance(step, str) else step["function"]
 
 
 def end(process):
