@@ -80,8 +80,11 @@ class Edition:
         skipped = [f"paste-{name}" for name in names if self.programs(book, name)[1]]
         code = [cell for cell in book.cells if cell.kind == "code"]
         for number, cell in enumerate(code, 1):
+            name, given = self.given_for(cell)
             source = self.own_code(cell)
-            if source and self.given_for(cell)[0] not in skipped:
+            if given and given.kind == "code":  # in a notebook of all sections, A changes here
+                source = cell.source
+            if source and name not in skipped:
                 steps.append((f"{book.name}, code cell {number}", source))
         return steps
 

@@ -75,11 +75,11 @@ def read_by_hand(path, results):
     table, rows = read_table(path), {}
     if missing := set(COLUMNS[:5]) - set(table.columns):
         raise SystemExit(f"{path}: its first line has no column {', '.join(sorted(missing))}")
-    codes = {key: result["code"] for result in results for key in (result["name"], result["id"])}
+    codes = {result["id"]: result["code"] for result in results if result["id"]}
     known = {(r["code"], row["task"]): row for r in results for row in r["rows"]}
     for line, row in table.rows.items():
         where, student, task = f"{path}, line {line}", row["code"].strip(), row["task"].strip()
-        key = codes.get(student, student), task  # a name or an ID will do as well
+        key = codes.get(student, student), task  # an ID will do as well
         if key in rows:
             raise SystemExit(f"{where}: a line before has the same student and task")
         rows[key] = row

@@ -323,7 +323,7 @@ def copied_run_cell(book):
 
 OUTSIDE = f"""
 import os, pathlib
-for place in ({str(ROOT)!r}, os.path.expanduser("~"), "/tmp", "/etc", "{{marks}}"):
+for place in ({str(ROOT)!r}, os.path.expanduser("~"), "/tmp", "/etc"):
     try:
         pathlib.Path(place, "evil").write_text("evil")
     except OSError:
@@ -349,77 +349,74 @@ USES_HELPER = ONE["sgd_factorize"].replace("lr * e * V", "rate() / 0.01 * lr * e
 PACKAGE = "import no_such_package as np\n" + USES_NUMPY
 
 
-def together(build, folder, answers):
-    """All notebooks in one, with these functions."""
-    write_submission(build, folder / "apart", answers)
-    books = [nbformat.read(path, 4) for path in sorted((folder / "apart").iterdir())]
-    books[0].cells = sum((book.cells for book in books), [])
-    nbformat.write(books[0], folder / "all in one.ipynb")
-    shutil.rmtree(folder / "apart")
+MASKED = ("sgd_factorize_masked", "gd_factorise_masked")
+OUTSIDE = add(OUTSIDE, "import sys\nsys.exit(0)")
+KINDS = {  # the functions that are handed in, and what else is changed
+    "coursework": (RIGHT, None),
+    "other style": (OTHER_STYLE, None),
+    "old U": (OLD_U, None),
+    "masked matrix": ({name: mistaken(name, "instead of the error") for name in MASKED}, None),
+    "exchanged": ({"sgd_factorize": mistaken("sgd_factorize", "Rows and columns")}, None),
+    "tests deleted": (ONE, without_tests),
+    "tests edited": ({"sgd_factorize": mistaken("sgd_factorize", "wrong sign")}, spoil),
+    "loops": ({"sgd_factorize": LOOP}, None),
+    "loops in a cell": (ONE, add("while True:\n    pass")),
+    "memory": ({"sgd_factorize": HOG, "sgd_factorize_masked": DROPS}, None),
+    "outside": (ONE, OUTSIDE),
+    "exits": (ONE, add("import os\nos._exit(77)")),
+    "odd \udcff": ({"sgd_factorize": ODD}, None),
+    "zeros": ({"sgd_factorize": ZEROS}, None),
+    "prints": ({"sgd_factorize": PRINTS}, add("%matplotlib inline\n!echo ✓ the start")),
+    "forged": ({"sgd_factorize": FORGED}, None),
+    "spoils A": ({"sgd_factorize": SPOILS_A}, None),
+    "set-up": ({"sgd_factorize": USES_NUMPY}, edit("code-", "import numpy as np\n{}".format)),
+    "copied cell": ({"sgd_factorize": USES_HELPER}, copied_run_cell),
+    "package": ({"sgd_factorize": PACKAGE}, None),
+    "syntax": ({"sgd_factorize": SGD + "    return U V"}, None),
+    "odd notebook": (ONE, None),
+    "renamed": (RIGHT, None),
+    "all in one": (RIGHT, None),
+    "mixed/draft": (OLD_U | {"judge": RIGHT["judge"]}, None),
+    "mixed/final": ({name: RIGHT[name] for name in RIGHT if name != "judge"}, None),
+}
+NO_NOTEBOOKS = b"%PDF-1.7", b"[" * 100_000, b'{"cells": 3, "nbformat": 4}'
 
 
 @pytest.fixture(scope="module")
 def handed_in(build, tmp_path_factory):
     """A folder of submissions of every kind."""
     folder = tmp_path_factory.mktemp("course") / "handed in"
-
-    def hand_in(student, answers, change=None):
-        write_submission(build, folder / student, answers, change)
-
-    hand_in("coursework", RIGHT)
-    hand_in("other style", OTHER_STYLE)
-    hand_in("old U", OLD_U)
-    masked = ("sgd_factorize_masked", "gd_factorise_masked")
-    hand_in("masked matrix", {name: mistaken(name, "instead of the error") for name in masked})
-    hand_in("exchanged", {"sgd_factorize": mistaken("sgd_factorize", "Rows and columns")})
-    (folder / "nothing").mkdir()
+    for student, (sources, change) in KINDS.items():
+        write_submission(build, folder / student, sources, change)
+    for student in ("nothing", "link", "n" * 250):
+        (folder / student).mkdir()
+    (folder / "link" / FIRST).symlink_to(folder / "coursework" / FIRST)
     shutil.copytree(build / "assignment", folder / "untouched")
-    hand_in("tests deleted", ONE, without_tests)
-    hand_in("tests edited", {"sgd_factorize": mistaken("sgd_factorize", "wrong sign")}, spoil)
-    hand_in("loops", {"sgd_factorize": LOOP})
-    hand_in("loops in a cell", ONE, add("while True:\n    pass"))
-    hand_in("memory", {"sgd_factorize": HOG, "sgd_factorize_masked": DROPS})
-    outside = OUTSIDE.format(marks=folder.parent / "marks")
-    hand_in("outside", ONE, add(outside, "import sys\nsys.exit(0)"))
-    hand_in("exits", ONE, add("import os\nos._exit(77)"))
-    hand_in("odd \udcff", {"sgd_factorize": ODD})
-    hand_in("zeros", {"sgd_factorize": ZEROS})
-    hand_in("prints", {"sgd_factorize": PRINTS}, add("%matplotlib inline\n!echo ✓ the start"))
-    hand_in("forged", {"sgd_factorize": FORGED})
-    hand_in("spoils A", {"sgd_factorize": SPOILS_A})
-    hand_in("set-up", {"sgd_factorize": USES_NUMPY}, edit("code-", "import numpy as np\n{}".format))
-    hand_in("copied cell", {"sgd_factorize": USES_HELPER}, copied_run_cell)
-    hand_in("package", {"sgd_factorize": PACKAGE})
-    hand_in("syntax", {"sgd_factorize": SGD + "    return U V"})
-    together(build, folder / "all in one", RIGHT)
-    hand_in("renamed", RIGHT)
     for path in (folder / "renamed").iterdir():
         path.rename(path.with_name("copy of " + path.name.replace(".", "_", 1)))
-    hand_in("mixed/draft", OLD_U | {"judge": RIGHT["judge"]})
-    hand_in("mixed/final", {name: RIGHT[name] for name in RIGHT if name != "judge"})
     for path in (folder / "mixed/draft").iterdir():
         os.utime(path, (1e9, 1e9))
-    for number, data in enumerate((b"%PDF-1.7", b"[" * 100_000, b'{"cells": 3, "nbformat": 4}')):
-        (folder / f"no notebook {number}").mkdir()
-        (folder / f"no notebook {number}" / FIRST).write_bytes(data)
-    (folder / "link").mkdir()
-    (folder / "link" / FIRST).symlink_to(folder / "coursework" / FIRST)
-    hand_in("odd notebook", ONE)
+    paths = sorted((folder / "all in one").iterdir())
+    books = [json.loads(path.read_text()) for path in paths]
+    books[0]["cells"] = sum((book["cells"] for book in books), [])
+    for path in paths:
+        path.unlink()
+    (folder / "all in one/mine.ipynb").write_text(json.dumps(books[0]))
     path = folder / "odd notebook" / FIRST
     book = json.loads(path.read_text())
     book["cells"][0]["metadata"]["nbgrader"]["grade_id"] = ["a", "list"]
-    for cell in book["cells"]:
-        cell["id"] = "equal"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(book).encode())
-    (folder / ("n" * 250)).mkdir()
+    for number, data in enumerate(NO_NOTEBOOKS):
+        (folder / f"no notebook {number}").mkdir()
+        (folder / f"no notebook {number}" / FIRST).write_bytes(data)
     with zipfile.ZipFile(folder / "old U.zip", "w") as archive:  # beside the folder of that name
         archive.write(folder / "coursework/2.1-truncated-svd.ipynb", "mine/2.1.ipynb")
-    for method, where in ((zipfile.ZIP_DEFLATED, "zlib"), (zipfile.ZIP_LZMA, "lzma")):
-        with zipfile.ZipFile(folder / f"damaged {where}.zip", "w", method) as archive:
+    for method, name in ((zipfile.ZIP_DEFLATED, "zlib"), (zipfile.ZIP_LZMA, "lzma")):
+        with zipfile.ZipFile(folder / f"damaged {name}.zip", "w", method) as archive:
             archive.write(folder / "coursework" / FIRST, FIRST)
-        data = bytearray((folder / f"damaged {where}.zip").read_bytes())
+        data = bytearray((folder / f"damaged {name}.zip").read_bytes())
         data[80:400] = b"\xff" * 320
-        (folder / f"damaged {where}.zip").write_bytes(data)
+        (folder / f"damaged {name}.zip").write_bytes(data)
     (folder / "broken.zip").write_bytes(b"PK")
     (folder / "letter.docx").write_text("Dear instructor")
     return folder
