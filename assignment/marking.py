@@ -108,7 +108,8 @@ def row_of(task, outcomes, charged, megabytes):
         if "error" in outcome:
             meaning = text = meaning_of(outcome["error"], megabytes)
         else:
-            value, changed = outcome["value"]
+            pair = outcome["value"]  # which a submission may have forged
+            value, changed = pair if isinstance(pair, list) and len(pair) == 2 else (pair, [])
             case = answered(task, case, start, mistakes=False)
             if meaning := judge(case, value):
                 case = answered(task, case, start)
@@ -125,13 +126,14 @@ def row_of(task, outcomes, charged, megabytes):
         points = case["points"] if not meaning or mistake in charged else 0
         if mistake and mistake not in charged:
             points = case["points"] / 2
+        if mistake == "changes":  # which spoils none of these checks: once is enough
+            charged.setdefault(mistake, task.name)
         details.append({"name": case["name"], "points": points, "maximum": case["points"],
                         "meaning": meaning, "text": text, "mistake": mistake})  # fmt: skip
     remark = next((detail["meaning"] for detail in details if detail["meaning"]), "")
     for mistake in {detail["mistake"] for detail in details} - {None}:
-        if mistake in charged:
+        if charged.setdefault(mistake, task.name) != task.name:
             remark += f" The same as in {charged[mistake]}: not charged again."
-        charged.setdefault(mistake, task.name)
     points, maximum = (sum(detail[k] for detail in details) for k in ("points", "maximum"))
     row = new_row(task.section, task.name, maximum, remark)
     return row | {"points": points, "details": details}

@@ -251,8 +251,8 @@ checks.plain = lambda x: x
 for fd in range(3, 20):
     try:
         for step in range(40):
+            os.write(fd, (json.dumps([step, "begin", None]) + "\\n").encode())
             os.write(fd, (json.dumps([step, "value", "right"]) + "\\n").encode())
-            os.write(fd, (json.dumps([{}, "begin", [[]]]) + "\\n").encode())
     except OSError:
         pass
 class Right:
@@ -462,7 +462,7 @@ def test_another_style_gets_the_same_points(marked):
     ("masked matrix", "gd_factorise_masked", 3.5, "applied to the matrix instead of the error"),
     ("exchanged", "sgd_factorize", 3, "Rows and columns are exchanged"),
     ("tests edited", "sgd_factorize", 3.5, "wrong sign"),
-    ("spoils A", "sgd_factorize", 3, "It changes A"),
+    ("spoils A", "sgd_factorize", 5.5, "It changes A"),
 ])  # fmt: skip
 def test_a_known_mistake_keeps_half_is_charged_once_and_named(marked, student, task, gets, words):
     assert points(marked[student])[task] == gets
@@ -498,7 +498,7 @@ def test_in_the_sandbox_there_is_no_network_no_solution_and_no_other_submission(
     steps = ["import mf_core", *(f"open({str(path)!r})" for path in unseen),
              "import _socket; _socket.socket().connect(('1.1.1.1', 9))",
              f"import os; os.kill({os.getpid()}, 0)",
-             "import os\nwhile os.fork(): pass\nos._exit(0)",
+             "import subprocess\nfor _ in range(80): subprocess.Popen(['sleep', '9'])",
              "assert os.path.exists('titles.csv'); open('mine', 'w')"]  # fmt: skip
     outcomes = [outcome.get("error", "no error")[:60] for outcome in box.run([steps])[0]]
     kinds = ["ModuleNotFoundError", *["FileNotFoundError"] * 3]
@@ -670,22 +670,16 @@ def entered(path, *changes):
 def test_what_is_entered_by_hand_survives_any_run(tmp_path):
     path, both = tmp_path / "by-hand.csv", [result_of("ada"), result_of("bob")]
     gradebook.add_by_hand(path, both)
-    ada = next(
-        k for k, r in gradebook.read_table(path).rows.items() if r["code"] == both[0]["code"]
-    )
-    entered(path, (ada - 2, "points", "2,5"), (ada - 2, "remark", "good"), (3, "points", "3"),
+    rows = gradebook.read_table(path).rows.values()
+    ada = [row["code"] for row in rows].index(both[0]["code"])
+    entered(path, (ada, "points", "2,5"), (ada, "remark", "good"), (3, "points", "3"),
             (3, "remark", "the check is wrong"), (2, "task", "lossof"))  # fmt: skip
     kept = gradebook.add_by_hand(path, [result_of("bob")])  # a late one, alone
     assert len(kept) == 3 and "lossof" in "".join(kept)
     again = [result_of("ada"), result_of("bob")]
     gradebook.add_by_hand(path, again)
-    marked = [
-        row
-        for result in again
-        for row in result["rows"]
-        if row["remark"] in ("good", "the check is wrong")
-    ]
-    assert sorted(row["points"] for row in marked) == [2.5, 3]
+    remarks = {row["remark"]: row["points"] for result in again for row in result["rows"]}
+    assert remarks["good"] == 2.5 and remarks["the check is wrong"] == 3
     text = path.read_text(encoding="utf-8-sig")
     assert text.count(";me") == 4 and "2,5" in text and "lossof" in text
     assert path.with_name("by-hand.csv.bak").exists()
