@@ -63,7 +63,7 @@ def write_table(path, columns, rows, separator=",", guard="'"):
 def number(cell):
     """2.5 and 2,5 as a number; ValueError if it is none, negative, or not finite."""
     value = float(cell.strip().replace(",", "."))
-    if not (math.isfinite(value) and value >= 0):
+    if not 0 <= value < math.inf:
         raise ValueError(cell)
     return value
 

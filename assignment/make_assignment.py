@@ -188,6 +188,7 @@ def write_edition(folder, A, M, ratings, visible, seed, solved=False):
     rules = [f"- {name.capitalize()}: {rule}" for name, rule in rules.items()]
     readme = (HERE / "students.md").read_text(encoding="utf-8")
     readme = readme.replace("{rules}", "\n".join(rules)).replace("{packages}", ", ".join(kept))
+    readme = readme.replace("{torch}", kept[0])
     (half / "README.md").write_text(readme, encoding="utf-8")
     torch.save(ratings.A.half(), half / "ratings.pt")  # half stars are exact in half precision
     shutil.copy(ROOT / "data/movielens/README.txt", half / "movielens.txt")  # the licence asks it
