@@ -29,6 +29,7 @@ import similar  # noqa: E402
 import submissions  # noqa: E402
 import tasks  # noqa: E402
 
+pytestmark = pytest.mark.timeout(900)  # the first test marks forty submissions
 TASKS = tasks.tasks()
 SECONDS = 10  # for a step, in these tests: on a busy machine a good one needs some
 LIMITS = {"seconds": SECONDS, "megabytes": 2000}
