@@ -24,7 +24,8 @@ def check(name, function, cases=None):
     file = Path(__file__).with_name("checks.json")
     for case in cases or json.loads(file.read_text(encoding="utf-8"))[name]:
         try:
-            value = plain(call(function, case))
+            value, changed = call(function, case)
+            value = plain(value)
         except NotImplementedError:
             raise NotYetError(f"{name} is not written yet.") from None
         except Exception:
@@ -32,14 +33,26 @@ def check(name, function, cases=None):
             raise
         if meaning := judge(case, value):
             raise NotYetError(explain(name, case, value, meaning))
+        if changed:
+            raise NotYetError(f"{name}, {describe(case)}\n\n{changes(changed)}")
         print(f"✓ {case['name']}")
 
 
 def call(function, case):
-    """The function's value on the input of a case; all randomness starts from the case's seed."""
+    """The function's value on the input of a case, and the names of the matrices that it changed.
+
+    All randomness starts from the case's seed.
+    """
     for set_seed in (torch.manual_seed, numpy.random.seed, random.seed):
         set_seed(case["seed"])
-    return function(*(_tensor(value) for value in case["args"].values()))
+    given = {name: _tensor(value) for name, value in case["args"].items()}
+    before = {name: x.clone() for name, x in given.items() if isinstance(x, torch.Tensor)}
+    value = function(*given.values())
+    return value, [name for name, x in before.items() if not torch.equal(x, given[name])]
+
+
+def changes(names):
+    return f"It changes {' and '.join(names)}, which it was given. Work on a copy: .clone()."
 
 
 def judge(case, value):
@@ -51,6 +64,8 @@ def judge(case, value):
     if not isinstance(value, list) or len(value) != len(names):
         what = "None" if value is None else "something else"
         return f"It returns {what}. It should end with {wanted}."
+    if value == [None]:
+        return f"It returns None. It should end with {wanted}: what is printed is not returned."
     got, shapes = [], [torch.tensor(right).shape for right in expected]
     for name, x, shape in zip(names, value, shapes, strict=True):
         try:

@@ -1,4 +1,4 @@
-"""The student edition, build/assignment: `make assignment`, or with MATRIX=file.toml and SEED=7.
+"""The student edition, build/assignment: `make assignment`, with SEED=7 for other figures.
 
 Beside it are written what only an instructor needs: key.json, the rubrics with their figures, and
 nbgrader/source, the same with solutions and hidden tests, for nbgrader's formgrader.
@@ -17,8 +17,9 @@ from pathlib import Path
 
 import nbformat
 import torch
+from answers import EMPTY
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from tasks import (
+from tasks import (  # fmt: skip
     HERE,
     ROOT,
     answered,
@@ -28,44 +29,46 @@ from tasks import (
     notebook,
     sections,
     seed_of,
-    solution,  # fmt: skip
+    solution,
     tasks,
 )
 
+from mf_core import sgd_factorize, sgd_factorize_masked
 from mf_data import Ratings, load_coursework_matrix, load_ratings
 
 FEWEST = 20  # ratings of a film, as 4.1.toml and students.md say: the students' run is short
 RUN = {"rank": 5, "num_epochs": 500, "lr": 3e-4}  # of 4.1; at a rate of 1e-3 it overflows
 PACKAGES = "torch numpy pandas matplotlib jupyterlab ipykernel".split()
-STUB = "    # Your code here.\n    raise NotImplementedError()\n"
-EMPTY = "*Your answer here.*"
+STUB = "    # Your code here ({}).\n    raise NotImplementedError()\n"
 REGION = "    ### BEGIN SOLUTION\n{}\n    ### END SOLUTION\n"
 HIDDEN = "\n### BEGIN HIDDEN TESTS\ncheck({0!r}, {0}, {1!r})\n### END HIDDEN TESTS"
 
 
-def read_matrix(file):
-    """A (n, n) and M (n, n), bool, from a file such as data/coursework.toml; n is at least 3."""
-    try:
-        table = tomllib.loads(Path(file).read_text(encoding="utf-8"))
-        A = torch.tensor(table["A"], dtype=torch.float32)
-        M = torch.tensor(table["M"], dtype=torch.int64)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise SystemExit(f"{file} needs A and M, as data/coursework.toml has: {error!r}") from None
-    if A.ndim != 2 or len(A) < 3 or len(set(A.shape) | set(M.shape)) > 1 or not A.isfinite().all():
-        raise SystemExit(f"{file}: A and M must be square, of one size, with 3 rows or more")
-    if not ((M == 0) | (M == 1)).all() or M.all() or not (M.any(0).all() and M.any(1).all()):
-        raise SystemExit(f"{file}: M needs 0 and 1, both, and a 1 in each row and column")
-    return A, M.bool()
-
-
 def draw_matrix(seed):
-    """Another 3 x 3 matrix, and another mask with two gaps that share no row and no column."""
+    """Another 3 x 3 matrix, and a mask with two gaps that share no row and no column.
+
+    They are drawn until the figures teach what the coursework's teach.
+    """
     generator = torch.Generator().manual_seed(seed)
-    A = (0.05 + 3.4 * torch.rand(3, 3, generator=generator)).round(decimals=4)
-    rows, cols = (torch.randperm(3, generator=generator)[:2] for _ in range(2))
-    M = torch.ones(3, 3, dtype=torch.bool)
-    M[rows, cols] = False
-    return A, M
+    while True:
+        A = (0.05 + 3.4 * torch.rand(3, 3, generator=generator)).round(decimals=4)
+        rows, cols = (torch.randperm(3, generator=generator)[:2] for _ in range(2))
+        M = torch.ones(3, 3, dtype=torch.bool)
+        M[rows, cols] = False
+        if teaches(A, M):
+            return A, M
+
+
+def teaches(A, M):
+    """Whether SVD's loss and SGD's differ in two decimals, and the completion beats the mean."""
+    torch.manual_seed(0)
+    U, V = sgd_factorize(A, 2)
+    losses = ((A - U @ V.T) ** 2).sum(), torch.linalg.svdvals(A)[-1] ** 2
+    if f"{losses[0]:.2f}" == f"{losses[1]:.2f}":
+        return False
+    torch.manual_seed(0)
+    U, V = sgd_factorize_masked(A, M, 2)
+    return bool(((A - U @ V.T)[~M] ** 2).sum() < ((A - A[M].mean())[~M] ** 2).sum())
 
 
 def draw_ratings(seed):
@@ -122,6 +125,8 @@ def graded(cell, name, kind, points=None):
     marks |= {"solution": kind in ("task", "answer"), "locked": kind in ("read-only", "test")}
     marks |= {} if points is None else {"points": points}
     cell.metadata = {"nbgrader": marks}
+    if marks["locked"]:
+        cell.metadata |= {"editable": False, "deletable": False}
     cell.id = re.sub("[^a-z0-9-]", "-", name)
     return cell
 
@@ -130,21 +135,23 @@ def cells_of(section, fill, seed, solved):
     """The cells of a section's notebook; with solutions and hidden tests for nbgrader if solved."""
     for number, cell in enumerate(sections()[section]["cells"]):
         kind = next(k for k in ("task", "question", "paste", "text", "code") if k in cell)
-        name = f"{'run' if cell.get('run') is False else kind}-{number}"
+        name = f"{'run' if cell.get('run') is False else kind}-{section.replace('.', '-')}-{number}"
         if kind in ("task", "paste"):
             task = tasks()[cell[kind]]
             body = REGION.format(solution(task).removeprefix(head(task)).rstrip())
             name = f"{kind}-{task.name}"
-            yield graded(new_code_cell(head(task) + (body if solved else STUB)), name, "task")
-        if kind == "task":
             points = sum(case["points"] for case in cases(task, 0))
+            stub = STUB.format(f"{points} points" if kind == "task" else "not marked again")
+            yield graded(new_code_cell(head(task) + (body if solved else stub)), name, "task")
+        if kind == "task":
             test = f'check("{task.name}", {task.name})'
             if solved:
                 found = cases(task, seed_of(seed, "hidden", task.name))
                 test += HIDDEN.format(task.name, [answered(task, case) for case in found])
             yield graded(new_code_cell(test), f"test-{task.name}", "test", points)
         elif kind == "question":
-            yield graded(new_markdown_cell(fill(cell["text"])), f"asks-{cell[kind]}", "read-only")
+            asks = f"{fill(cell['text'])} ({cell['points']} points)"
+            yield graded(new_markdown_cell(asks), f"asks-{cell[kind]}", "read-only")
             answer = new_markdown_cell(EMPTY)
             yield graded(answer, f"answer-{cell[kind]}", "answer", cell["points"])
         elif kind in ("text", "code"):
@@ -174,10 +181,15 @@ def write_edition(folder, A, M, ratings, visible, seed, solved=False):
         nbformat.write(book, half / path.name)
     (half / "checks.json").write_text(json.dumps(visible), encoding="utf-8")
     shutil.copy(HERE / "checks.py", half)
-    shutil.copy(HERE / "students.md", half / "README.md")
     listed = (ROOT / "requirements.txt").read_text().splitlines()
     kept = [line for line in listed if line.split("==")[0] in PACKAGES]
     (half / "requirements.txt").write_text("\n".join(kept) + "\n")
+    rules = tomllib.loads((HERE / "coursework.toml").read_text(encoding="utf-8"))
+    rules = [f"- {name.capitalize()}: {rule}" for name, rule in rules.items()]
+    readme = (HERE / "students.md").read_text(encoding="utf-8")
+    readme = readme.replace("{rules}", "\n".join(rules)).replace("{packages}", ", ".join(kept))
+    readme = readme.replace("{torch}", kept[0])
+    (half / "README.md").write_text(readme, encoding="utf-8")
     torch.save(ratings.A.half(), half / "ratings.pt")  # half stars are exact in half precision
     shutil.copy(ROOT / "data/movielens/README.txt", half / "movielens.txt")  # the licence asks it
     with open(half / "titles.csv", "w", newline="", encoding="utf-8") as file:
@@ -186,12 +198,9 @@ def write_edition(folder, A, M, ratings, visible, seed, solved=False):
     os.replace(half, folder)
 
 
-def make(build, matrix=None, seed=0):
+def make(build, seed=0):
     """Write both editions and the key into the folder build; return the key."""
-    if matrix:
-        A, M = read_matrix(matrix)
-    else:
-        A, M = draw_matrix(seed) if seed else load_coursework_matrix()
+    A, M = draw_matrix(seed) if seed else load_coursework_matrix()
     ratings = draw_ratings(seed)
     known = figures(A, M, ratings)
     questions = {
@@ -217,12 +226,13 @@ def make(build, matrix=None, seed=0):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, default=ROOT / "build")
-    parser.add_argument("--matrix", help="a file such as data/coursework.toml")
     parser.add_argument("--seed", type=int, default=0, help="of another matrix, users and tests")
     arguments = parser.parse_args()
     if arguments.seed < 0:
         sys.exit(f"SEED is {arguments.seed}; it needs a whole number from 0 on")
-    key = make(arguments.build, arguments.matrix, arguments.seed)
+    key = make(arguments.build, arguments.seed)
+    if arguments.seed:
+        print("Drawn until SVD and SGD differ in two decimals and the completion beats the mean.")
     print(f"For students:   {arguments.build / 'assignment'}")
     print(f"For nbgrader:   {arguments.build / 'nbgrader/source/coursework'} (has the solutions)")
     print(f"For the marker: {arguments.build / 'key.json'}; expected figures:")

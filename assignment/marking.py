@@ -1,165 +1,150 @@
-"""Marks submissions: `make mark SUBMISSIONS=folder`, with a folder or a zip file for each student.
+"""Marks submissions: `make mark SUBMISSIONS=folder`, with what a learning platform handed out.
 
-The submission's functions run shut in (runner.py), on inputs drawn from the student's name; here
-their values are compared with the solution's. An interrupted marking is continued where it was.
+The submission's functions run in a sandbox, on inputs drawn from the student's name; here their
+values are compared with the solution's. An interrupted marking is continued where it was.
 """
 
 import argparse
-import csv
 import hashlib
 import json
 import os
 import sys
-import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from itertools import islice, pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import quote
 
-import nbformat
 import torch
-from cage import Cage, end_all, is_call
-from checks import explain, judge
+from answers import Edition, choose
+from checks import changes, explain, judge
+from gradebook import add_by_hand, fill_roster, letters, read_by_hand, replace, write_totals
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from make_assignment import EMPTY
-from tasks import HERE, ROOT, START, answered, cases, notebook, sections, seed_of, tasks
+from sandbox import Sandbox, end_all, without_paths
+from similar import write_similar
+from submissions import students_in
+from tasks import HERE, ROOT, START, answered, cases, seed_of, tasks
 
-MOST = 20 * 2**20  # bytes of a notebook
-FILES = 20  # of a submission
-UNTRIED = ("Not written", "There is no notebook")
-PAGES = Environment(
-    loader=FileSystemLoader(HERE / "pages"), autoescape=True, undefined=StrictUndefined,
-    trim_blocks=True, lstrip_blocks=True,
-)  # fmt: skip
+TEMPLATES = FileSystemLoader(HERE / "pages")
+PAGES = Environment(loader=TEMPLATES, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+PAGES.lstrip_blocks = True
 
 
-# ---------------------------------------------------------------------------------------- reading
+# ---------------------------------------------------------------------------------- one student
 
 
-def files_of(path):
-    """A submission's notebooks, (name, bytes), from a folder or a zip file; links are ignored."""
-    if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            inside = file.relative_to(path).parts
-            if file.is_file() and file.resolve() == path.resolve().joinpath(*inside):
-                if not any(part.startswith((".", "__MACOSX")) for part in inside):
-                    yield from files_of(file)
-    elif path.suffix == ".ipynb":
-        with open(path, "rb") as file:
-            yield path.name, file.read(MOST + 1)
-    elif path.suffix == ".zip":
-        try:
-            with zipfile.ZipFile(path) as archive:
-                for name in archive.namelist():
-                    if name.endswith(".ipynb") and "__MACOSX" not in name and "/." not in name:
-                        with archive.open(name) as file:
-                            yield Path(name).name, file.read(MOST + 1)
-        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError):
-            return  # a broken zip file has no notebooks
-
-
-def cells_of(files, section):
-    """The cells of a section's notebook, and None; or no cells, and why."""
-    name = notebook(section).name
-    found = dict(sorted((file, data) for file, data in files if file.startswith(section)))
-    if not found:
-        return [], f"There is no notebook {name}."
-    file = name if name in found else next(iter(found))
-    try:
-        if len(found[file]) > MOST:
-            raise ValueError("too large")
-        cells = nbformat.reads(found[file].decode("utf-8"), as_version=4).cells
-        return [(c.cell_type, str(c.source), _id(c)) for c in cells], None
-    except Exception as error:  # whatever is wrong with a file that anybody may have made
-        return [], f"{file} is not a notebook: {type(error).__name__}."
-
-
-def _id(cell):
-    marks = cell.metadata.get("nbgrader")
-    return marks.get("grade_id") if isinstance(marks, dict) else None
-
-
-# ---------------------------------------------------------------------------------------- marking
-
-
-def mark(student, files, cage, key):
+def mark(student, sandbox, edition, key):
     """The marks of one student: rows for tasks and questions, answers in words, notes."""
-    result = {"student": student, "rows": [], "answers": {}, "notes": []}
-    parts = [read_section(student, files, section, cage, key) for section in sections()]
-    outcomes = iter(cage.run([part.steps for part in parts if not part.trouble]))
-    for part in parts:
-        found = [{"error": part.trouble}] * len(part.steps) if part.trouble else next(outcomes)
-        if part.trouble:
-            result["notes"].append(part.trouble)
-        for number, (step, outcome) in enumerate(zip(part.steps, found, strict=True)):
-            error = outcome.get("error", "NotImplementedError")
-            if not (is_call(step) or part.trouble or "NotImplementedError" in error):
-                result["notes"].append(f"{part.section}, cell of code {number}: {error}")
-        for task, cases_ in part.todo.items():
-            mine = found[len(found) - part.calls :][: len(cases_)]
-            part.calls -= len(cases_)
-            result["rows"].append(row_of(tasks()[task], zip(cases_, mine, strict=True), cage))
-        for name, question in key["questions"].items():
-            if question["section"] == part.section:
-                text = answer_to(name, question, part.words)
-                result["answers"][name] = text
-                remark = "to be marked by hand" if text else "no answer"
-                row = {"section": part.section, "task": name, "points": None if text else 0}
-                row |= {"maximum": question["points"], "remark": remark, "details": []}
-                result["rows"].append(row)
-    return result
+    chosen, words, notes = choose(student, edition, key["questions"])
+    outcomes, cell_errors = run(student, chosen, sandbox, edition, key["seed"])
+    rows, charged, programs = [], {}, {}
+    for name, book in chosen.items():
+        row = row_of(tasks()[name], outcomes[name], charged, sandbox.megabytes)
+        if book:
+            programs[name] = "\n".join(edition.programs(book, name)[0])
+            row["remark"] += cause(row["remark"], programs[name], cell_errors[book.name])
+        rows.append(row | {"evidence": letters(programs.get(name, ""))})
+    for name, question in key["questions"].items():
+        remark = "to be read" if words[name] else "no answer found"
+        row = new_row(question["section"], name, question["points"], remark)
+        rows.append(row | {"evidence": letters(words[name])})
+    notes += [f"{label}: {error}" for errors in cell_errors.values() for label, error, _ in errors]
+    rows.sort(key=lambda row: row["section"])
+    return {"rows": rows, "answers": words, "notes": notes, "programs": programs}
 
 
-def read_section(student, files, section, cage, key):
-    """What is run of a section's notebook: the given set-up, the student's cells, our calls."""
-    given = nbformat.read(cage.source / notebook(section).name, as_version=4).cells
-    locked = {_id(c) for c in given if c.metadata["nbgrader"]["locked"]}
-    setup = [c.source for c in given if _id(c).startswith("code-")]
-    cells, trouble = cells_of(files, section)
-    code = [source for kind, source, i in cells if kind == "code" and i not in locked]
-    todo = {task.name: cases(task, seed_of(key["seed"], student, task.name))
-            for task in tasks().values() if task.section == section}  # fmt: skip
-    calls = [{"function": name, **case} for name, found in todo.items() for case in found]
-    words = [(source.strip(), i) for kind, source, i in cells if kind == "markdown"]
-    return SimpleNamespace(section=section, trouble=trouble, steps=[*setup, *code, *calls],
-                           calls=len(calls), todo=todo, words=words)  # fmt: skip
+def new_row(section, task, maximum, remark):
+    row = {"section": section, "task": task, "points": None, "maximum": maximum, "remark": remark}
+    return row | {"details": [], "evidence": ""}
 
 
-def answer_to(name, question, words):
-    """The answer in words: the cell of that name or, without names, the one after the question."""
-    after = [text for (before, _), (text, _) in pairwise(words) if before == question["asks"]]
-    found = [text for text, i in words if i == f"answer-{name}"] or after
-    return found[0].replace(EMPTY, "").strip() if found else ""
+def run(student, chosen, sandbox, edition, seed):
+    """Run all notebooks that count: {task: [(case, outcome)]}, {notebook: its cells' errors}."""
+    missing = {"error": "Not written." if student.notebooks else "There is no notebook."}
+    outcomes, errors, jobs = {}, {}, []
+    for name, task in tasks().items():
+        inputs = cases(task, seed_of(seed, student.key, name))
+        outcomes[name] = [(case, missing) for case in inputs]
+    books = [book for book in student.notebooks if book in chosen.values()]
+    for book in books:
+        names = [name for name in chosen if chosen[name] is book]
+        calls = [(name, case) for name in names for case, _ in outcomes[name]]
+        jobs.append((book, edition.steps(book, names), calls))
+    steps = [
+        [source for _, source in cells] + [{"function": name, **case} for name, case in calls]
+        for _, cells, calls in jobs
+    ]
+    for (book, cells, calls), found in zip(jobs, sandbox.run(steps), strict=True):
+        outcomes |= {name: [] for name, _ in calls}
+        for (name, case), outcome in zip(calls, found[len(cells) :], strict=True):
+            outcomes[name].append((case, outcome))
+        errors[book.name] = [
+            (label, without_paths(outcome["error"]), source)
+            for (label, source), outcome in zip(cells, found, strict=False)
+            if "NotImplementedError" not in outcome.get("error", "NotImplementedError")
+        ]
+    return outcomes, errors
 
 
-def row_of(task, mine, cage):
-    """The points for one task, and what to say about each of its checks."""
-    details, start = [], None
-    for case, outcome in mine:
+def cause(remark, program, errors):
+    """What stopped the cell that defines a function, where the function or a name is missing."""
+    if not errors or not remark.startswith(("There is no function", "NameError")):
+        return ""
+    own = [error for error in errors if error[2] in program]
+    label, error, _ = (own or errors)[0]
+    missing = " It is not installed at marking." if "ModuleNotFoundError" in error else ""
+    return f" Before that, {label} stopped: {error}{missing}"
+
+
+def row_of(task, outcomes, charged, megabytes):
+    """The points for one task, and what to say about each of its checks.
+
+    A known mistake keeps half of a check's points. charged, {mistake: task}, has those that were
+    charged in a task before: they are not charged again.
+    """
+    slips = {known["means"]: known.get("slip", known["means"]) for known in task.mistakes}
+    details, start, slip = [], None, None
+    for case, outcome in outcomes:
+        text, first, mistake = "", case["name"] == START, None
         if "error" in outcome:
-            meaning = text = outcome["error"]
-            if "NotImplementedError" in text:
-                meaning = text = "Not written."
-            elif "MemoryError" in text or "allocate memory" in text:
-                meaning = text = f"It needed more memory than {cage.megabytes} MB."
+            meaning = text = meaning_of(outcome["error"], megabytes)
         else:
-            value, text = outcome["value"], ""
+            pair = outcome["value"]  # which a submission may have forged
+            value, changed = pair if isinstance(pair, list) and len(pair) == 2 else (pair, [])
             case = answered(task, case, start, mistakes=False)
-            if judge(case, value):
-                case = answered(task, case, start)
             if meaning := judge(case, value):
+                case = answered(task, case, start)
+                meaning = judge(case, value)
                 text = explain(task.name, case, value, meaning)
-            if case["name"] == START and is_start(case["expected"], value):
+                mistake = slips.get(meaning)
+                if not first:  # what follows from a mistake is not recognised, and is no other
+                    mistake = slip = mistake or slip
+            elif changed:
+                meaning = text = changes(changed)
+                mistake = "changes"
+            if first and is_start(case["expected"], value):
                 start = value
-        points = 0 if meaning else case["points"]
+        points = case["points"] if not meaning or mistake in charged else 0
+        if mistake and mistake not in charged:
+            points = case["points"] / 2
+        if mistake == "changes":  # which spoils none of these checks: once is enough
+            charged.setdefault(mistake, task.name)
         details.append({"name": case["name"], "points": points, "maximum": case["points"],
-                        "meaning": meaning, "text": text})  # fmt: skip
-    points, most = (sum(d[k] for d in details) for k in ("points", "maximum"))
-    remark = next((d["meaning"] for d in details if d["meaning"]), "")
-    return {"section": task.section, "task": task.name, "points": points, "maximum": most,
-            "remark": remark, "details": details}  # fmt: skip
+                        "meaning": meaning, "text": text, "mistake": mistake})  # fmt: skip
+    remark = next((detail["meaning"] for detail in details if detail["meaning"]), "")
+    for mistake in {detail["mistake"] for detail in details} - {None}:
+        if charged.setdefault(mistake, task.name) != task.name:
+            remark += f" The same as in {charged[mistake]}: not charged again."
+    points, maximum = (sum(detail[k] for detail in details) for k in ("points", "maximum"))
+    row = new_row(task.section, task.name, maximum, remark)
+    return row | {"points": points, "details": details}
+
+
+def meaning_of(error, megabytes):
+    if "NotImplementedError" in error:
+        return "Not written."
+    if "MemoryError" in error or "allocate memory" in error:
+        return f"It needed more memory than {megabytes} MB."
+    return without_paths(error)
 
 
 def is_start(expected, value):
@@ -175,164 +160,138 @@ def is_start(expected, value):
                for x, y in pairs)  # fmt: skip
 
 
-# ---------------------------------------------------------------------------------------- writing
+# ------------------------------------------------------------------------------------ the class
 
 
-def write(path, text):
-    """Replace the file at once, so that it is never half-written."""
-    half = path.with_name(path.name + ".half")
-    half.write_text(text, encoding="utf-8", errors="replace")
-    os.replace(half, path)
+def marked(student, folder, base, sandbox, edition, key):
+    """The student's result: the one in the folder if it is of the same files or of newer ones."""
+    digest = hashlib.sha256(base)
+    for book in student.notebooks:
+        digest.update(book.name.encode(errors="replace") + b"\0" + book.data)
+    digest.update(json.dumps([student.online_text, student.late, student.notes]).encode())
+    code = letters(student.key)
+    newness = list(max((book.newness for book in student.notebooks), default=(0, 0)))
+    stored = folder / f"{code}.json"
+    if stored.is_file():
+        before = json.loads(stored.read_text(encoding="utf-8"))
+        if before["fingerprint"] == digest.hexdigest():
+            return before
+        if before["newness"] > newness:
+            note = f"An older submission came too and does not count: {stored.name} is newer."
+            return before | {"notes": [*before["notes"], note]}
+    result = {"name": student.name, "id": student.id, "late": student.late, "code": code}
+    result |= {"newness": newness, "fingerprint": digest.hexdigest()}
+    try:
+        result |= mark(student, sandbox, edition, key)
+    except Exception as error:  # one student's must not stop the others' marking
+        result |= {"answers": dict.fromkeys(key["questions"], ""), "programs": {}}
+        result |= {"rows": rows_by_hand(key), "notes": [f"It cannot be marked: {error!r:.200}"]}
+        result["fingerprint"] = ""
+    result["notes"] = student.notes + result["notes"]
+    replace(stored, json.dumps(result))
+    return result
 
 
-def write_table(path, head, rows):
-    """A CSV file; a text that a spreadsheet would take for a formula gets an apostrophe."""
-    half = path.with_name(path.name + ".half")
-    with open(half, "w", newline="", encoding="utf-8", errors="replace") as file:
-        for row in [head, *rows]:
-            csv.writer(file).writerow(
-                "'" + x if isinstance(x, str) and x[:1] in tuple("=+-@\t\r") else x for x in row
-            )
-    os.replace(half, path)
+def rows_by_hand(key):
+    """The rows of a submission that no program can mark."""
+    rows = [new_row(question["section"], name, question["points"], "by hand")
+            for name, question in key["questions"].items()]  # fmt: skip
+    for name, task in tasks().items():
+        points = sum(case["points"] for case in cases(task, 0))
+        rows.append(new_row(task.section, name, points, "by hand"))
+    return sorted(rows, key=lambda row: row["section"])
 
 
-def read_by_hand(path):
-    """The points that the marker has put into by-hand.csv, by (student, question)."""
-    if not path.exists():
-        return {}
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    found = {}
-    for line, row in enumerate(rows, 2):
-        try:
-            if points := row["points"].strip():
-                found[row["student"].removeprefix("'"), row["task"]] = (
-                    float(points),
-                    row["remark"],
-                )
-        except (KeyError, AttributeError, ValueError):
-            raise SystemExit(f"{path}, line {line}: it needs student, task, points, maximum and"
-                             " remark, and points must be a number or empty") from None  # fmt: skip
-    return found
+def mark_all(submissions, build, marks=None, roster=None, column="", jobs=None, **limits):
+    """Mark all that is new or changed, and write the tables and pages; all results so far.
 
-
-def write_all(folder, results, key, cage, notes):
-    """The tables, a feedback page for each student, and two pages for the instructor."""
-    by_hand, waiting = read_by_hand(folder / "by-hand.csv"), []
-    (folder / "feedback").mkdir(exist_ok=True)
-    for result in results:
-        for row in result["rows"]:
-            name = (result["student"], row["task"])
-            if row["task"] in key["questions"] and row["points"] is None:
-                points, remark = by_hand.get(name, (None, ""))
-                if points is not None:
-                    row |= {"points": min(points, row["maximum"]), "remark": remark}
-                waiting.append(
-                    [*name, points if points is not None else "", row["maximum"], remark]
-                )
-        result["total"] = sum(row["points"] or 0 for row in result["rows"])
-        result["maximum"] = sum(row["maximum"] for row in result["rows"])
-        result["open"] = sum(row["points"] is None for row in result["rows"])
-        result["page"] = quote(os.fsencode(f"feedback/{result['student']}.html"))
-        page = PAGES.get_template("feedback.html").render(result=result)
-        write(folder / "feedback" / f"{result['student']}.html", page)
-    head = ["student", "task", "points", "maximum", "remark"]
-    rows = [[r["student"], row["task"], "" if row["points"] is None else row["points"],
-             row["maximum"], row["remark"]] for r in results for row in r["rows"]]  # fmt: skip
-    write_table(folder / "marks.csv", head, rows)
-    write_table(folder / "by-hand.csv", head, waiting)
-    totals = [[r["student"], r["total"], r["maximum"], r["open"]] for r in results]
-    write_table(folder / "totals.csv", ["student", "points", "maximum", "not yet marked"], totals)
-    said = [(row["task"], row["remark"]) for r in results for row in r["rows"] if row["details"]]
-    count = Counter(x for x in said if x[1] and not x[1].startswith(UNTRIED))
-    tenths = Counter(min(9, int(10 * r["total"] / r["maximum"])) for r in results)
-    by_task = {}
-    for row in (row for r in results for row in r["rows"]):
-        by_task.setdefault((row["section"], row["task"], row["maximum"]), []).append(row["points"])
-    write(folder / "summary.html", PAGES.get_template("summary.html").render(
-        results=results, mistakes=count.most_common(12), tenths=tenths, cage=cage, notes=notes,
-        by_task=by_task))  # fmt: skip
-    write(folder / "answers.html",
-          PAGES.get_template("answers.html").render(results=results, key=key))  # fmt: skip
-
-
-# ------------------------------------------------------------------------------------------- main
-
-
-def fingerprint(files, key, cage):
-    """What a result depends on: the submission, the assignment, and this program."""
-    digest = hashlib.sha256(json.dumps([key, cage.seconds, cage.megabytes]).encode())
-    ours = [*HERE.glob("*.py"), *HERE.glob("*.toml"), *sorted(cage.source.iterdir())]
-    for name, data in [*files, *((p.name, p.read_bytes()) for p in sorted(ours))]:
-        digest.update(name.encode(errors="replace") + b"\0" + data)
-    return digest.hexdigest()
-
-
-def mark_all(submissions, build, jobs=None, **limits):
-    """Mark all that is new or changed, and write the tables and pages; the results."""
-    source, folder = build / "assignment", build / "marks"
+    marks is the folder `marks` beside that of the submissions, unless another is named.
+    """
+    source = (build / "assignment").resolve()
     if not (build / "key.json").is_file() or not source.is_dir():
         raise SystemExit(f"{source} is not there: run `make assignment` first, as you set it")
     if not submissions.is_dir():
         raise SystemExit(f"SUBMISSIONS is {str(submissions)!r}, which is not a folder")
-    entries = sorted(p for p in submissions.iterdir() if not p.name.startswith("."))
-    entries_in = [p for p in entries if p.is_dir() or p.suffix == ".zip"]
-    students = {p.stem if p.suffix == ".zip" else p.name: p
-                for p in entries_in if not p.is_symlink()}  # fmt: skip
-    notes = [f"{p.name} is not a student's folder or zip file: skipped." for p in entries
-             if p not in students.values()]  # fmt: skip
+    folder = (marks or submissions.resolve().parent / "marks").resolve()
+    if folder.is_relative_to(submissions.resolve()):
+        raise SystemExit(f"MARKS is {folder}, inside SUBMISSIONS: name a folder beside it")
+    students, notes = students_in(submissions, [path.name for path in source.iterdir()])
     if not students:
-        raise SystemExit(f"{submissions} holds no folder and no zip file, one for each student")
+        raise SystemExit(f"{submissions} holds no submission: no folder, archive or notebook")
     key = json.loads((build / "key.json").read_text(encoding="utf-8"))
-    cage = Cage(source.resolve(), submissions.resolve(), **limits)
-    print(f"Shut in by {cage.way}. {cage.holds}", flush=True)
     (folder / "results").mkdir(parents=True, exist_ok=True)
-
-    def one(student, path):
-        files = list(islice(files_of(path), FILES))
-        stored, digest = folder / "results" / f"{student}.json", fingerprint(files, key, cage)
-        if stored.is_file():
-            result = json.loads(stored.read_text(encoding="utf-8"))
-            if result["fingerprint"] == digest:
-                return result
-        result = mark(student, files, cage, key) | {"fingerprint": digest}
-        write(stored, json.dumps(result))
-        return result
-
-    results = []
+    same = folder / "assignment.json"
+    figures = json.dumps([key["seed"], key["figures"]])
+    if same.is_file() and same.read_text() != figures:
+        raise SystemExit(f"{folder} is of another assignment: name another folder by MARKS=folder")
+    same.write_text(figures)
+    files = (folder / "results").glob("*.json")
+    stored = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    results = {result["code"]: result for result in stored}
+    read_by_hand(folder / "by-hand.csv", stored)  # a line that will not do stops us here, at once
+    sandbox = Sandbox(source, **limits)
+    ours = [*sorted(HERE.glob("*.py")), *sorted(HERE.glob("*.toml")), *sorted(source.iterdir())]
+    base = json.dumps([key, sandbox.seconds, sandbox.megabytes]).encode()
+    base += b"".join(path.read_bytes() for path in ours)
+    same_for_all = folder / "results", base, sandbox, Edition(source), key
     with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
-        waiting = {pool.submit(one, *item): item[0] for item in students.items()}
+        waiting = [pool.submit(marked, student, *same_for_all) for student in students]
         try:
             for number, done in enumerate(as_completed(waiting), 1):
-                try:
-                    results.append(done.result())
-                    said = f"{sum(row['points'] or 0 for row in results[-1]['rows']):g} points"
-                except Exception as error:  # one student's must not stop the others' marking
-                    said = f"cannot be marked: {error!r:.200}"
-                    notes.append(f"{waiting[done]} {said}")
-                line = f"{number}/{len(waiting)} {waiting[done]}: {said}"
-                print(line.encode(errors="replace").decode(), flush=True)  # names may be anything
+                result = done.result()
+                results[result["code"]] = result
+                points = sum(row["points"] or 0 for row in result["rows"])
+                say(f"{number}/{len(waiting)} {result['name']}: {points:g} points by the checks. "
+                    f"{result['late']} {' '.join(result['notes'][:3])}")  # fmt: skip
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             end_all()
             raise
-    results.sort(key=lambda result: result["student"])
-    write_all(folder, results, key, cage, notes)
-    return results
+    ordered = sorted(results.values(), key=lambda result: (result["name"], result["id"]))
+    notes += add_by_hand(folder / "by-hand.csv", ordered)
+    write_all(folder, ordered, key, sandbox, notes)
+    if roster:
+        notes += fill_roster(roster, ordered, column)
+    say("\n".join([*notes, f"Marks are in {folder}: open summary.html and answers.html."]))
+    return ordered
+
+
+def say(text):
+    print(text.encode(errors="replace").decode(), flush=True)  # names may be anything
+
+
+def write_all(folder, results, key, sandbox, notes):
+    """The totals, a feedback page for each student, and what is for the lecturer."""
+    (folder / "feedback").mkdir(exist_ok=True)
+    for result in results:
+        result["total"] = sum(row["points"] or 0 for row in result["rows"])
+        result["maximum"] = sum(row["maximum"] for row in result["rows"])
+        result["open"] = sum(row["points"] is None for row in result["rows"])
+        name = result["name"].replace("/", "-").encode(errors="replace").decode()[:50]
+        page = folder / "feedback" / f"{name}-{result['code']}.html"
+        result["page"] = quote(f"feedback/{page.name}")
+        replace(page, PAGES.get_template("feedback.html").render(result=result))
+    write_totals(folder / "totals.csv", results)
+    write_similar(folder / "similar.csv", results)
+    rows = [row for result in results for row in result["rows"] if row["details"]]
+    wrong = Counter((row["task"], row["remark"]) for row in rows if row["points"] and row["remark"])
+    given = {"results": results, "key": key, "sandbox": sandbox, "notes": notes}
+    for name in ("summary.html", "answers.html"):
+        page = PAGES.get_template(name).render(given, mistakes=wrong.most_common(12))
+        replace(folder / name, page)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("submissions", type=Path)
     parser.add_argument("--build", type=Path, default=ROOT / "build")
+    parser.add_argument("--marks", type=Path, help="beside the submissions, unless named")
+    parser.add_argument("--roster", type=Path, help="a grade export of Moodle or Canvas")
+    parser.add_argument("--column", default="", help="of the roster, for the points")
     parser.add_argument("--seconds", type=float, default=20, help="for a cell or a call")
     parser.add_argument("--megabytes", type=int, default=3000, help="for a notebook")
-    parser.add_argument("--trust", action="store_true", help="mark even if they can't be shut in")
-    arguments = parser.parse_args()
-    limits = {name: getattr(arguments, name) for name in ("seconds", "megabytes", "trust")}
-    mark_all(arguments.submissions, arguments.build, **limits)
-    for name in ("summary.html", "answers.html", "by-hand.csv", "marks.csv", "totals.csv"):
-        print(arguments.build / "marks" / name)
+    parser.add_argument("--trust", action="store_true", help="limits only, without a sandbox")
+    mark_all(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

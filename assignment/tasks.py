@@ -17,6 +17,8 @@ import nbformat
 import torch
 from checks import call, plain
 
+TITLES = ["Dangerous Minds (1995)", "Beautiful Girls (1996)", "Mask, The (1994)"]
+TITLES += ["Rain Man (1988)", "Salt (2010)", "Beautiful Thing (1996)"]
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 START, DEFAULTS = "the start", "the defaults"  # checks of the factorisations
@@ -41,16 +43,15 @@ def tasks():
         for cell in template["cells"]:
             if "task" in cell:
                 found[cell["task"]] = SimpleNamespace(
-                    name=cell["task"], section=section, doc=cell["doc"].strip(),
-                    parameters=cell["parameters"], returns=cell["returns"],
-                    body=_body(section, cell), mistakes=cell["mistakes"],
-                )  # fmt: skip
+                    **cell, name=cell["task"], section=section, body=_body(section, cell)
+                )
     return found
 
 
 def head(task):
     """The first lines of a task's function, which the student gets."""
-    doc = task.doc + "\n" * ("\n" in task.doc)
+    doc = task.doc.strip()
+    doc += "\n" * ("\n" in doc)
     doc = textwrap.indent(f'"""{doc}"""', "    ")
     return f"def {task.name}({task.parameters}):\n{doc}\n"
 
@@ -143,11 +144,11 @@ def answered(task, case, start=None, mistakes=True):
     The long run with the defaults comes last, and is not made with the mistakes.
     """
     case = case | {"returns": task.returns, "mistakes": []}
-    case["expected"] = plain(call(function_of(task, start=start), case))
+    case["expected"] = plain(call(function_of(task, start=start), case)[0])
     for mistake in task.mistakes if mistakes and case["name"] != DEFAULTS else []:
         wrong = replaced(task.section, solution(task), mistake)
         try:
-            value = plain(call(function_of(task, wrong, start), case))
+            value = plain(call(function_of(task, wrong, start), case)[0])
             json.dumps(value, allow_nan=False)
         except (IndexError, RuntimeError, ValueError):  # it does not run, or gives infinite numbers
             continue
@@ -168,37 +169,22 @@ def cases(task, seed):
     def rand(*shape, scale=1.0):
         return (scale * torch.rand(*shape, generator=generator)).round(decimals=2)
 
-    rows = int(torch.randint(3, 5, (), generator=generator))
-    m, n = rows, 7 - rows  # 3 x 4 or 4 x 3
+    m = int(torch.randint(3, 5, (), generator=generator))
+    n = 7 - m  # 3 x 4 or 4 x 3
     A, U, V = rand(m, n, scale=4) + 0.5, rand(m, 2), rand(n, 2)
     M = torch.ones(m, n, dtype=torch.bool)
     M.view(-1)[torch.randperm(m * n, generator=generator)[:3]] = False
-    if task.name in ("sgd_factorize", "sgd_factorize_masked", "gd_factorise_masked"):
-        data = {"A": A} if task.name == "sgd_factorize" else {"A": A, "M": M}
-        found = [
-            (START, 1, data | {"rank": 2, "num_epochs": 0}),
-            ("one epoch", 3, data | {"rank": 2, "num_epochs": 1, "lr": 0.1}),
-            ("forty epochs", 1, data | {"rank": 2, "num_epochs": 40, "lr": 0.02}),
-            (DEFAULTS, 1, data | {"rank": 2}),
-        ]
-    elif task.name == "loss_of":
-        found = [("a matrix", 2, {"A": A, "U": U, "V": V})]
-        found += [("its transpose", 1, {"A": A.T, "U": V, "V": U})]
-    elif task.name == "truncated":
-        found = [(f"{k} x {k}", 2, {"A": rand(k, k, scale=4)}) for k in (3, 4)]
-    elif task.name == "judge":
-        found = [("a completion", 2, {"A": A, "M": M, "X": A + rand(m, n) - 0.5})]
-    elif task.name == "rating_of_user_5":
-        titles = ["Dangerous Minds (1995)", "Beautiful Girls (1996)", "Mask, The (1994)"]
-        titles += ["Rain Man (1988)", "Salt (2010)", "Beautiful Thing (1996)"]
-        titles.insert(int(torch.randint(4, (), generator=generator)), "Beautiful Mind, A (2001)")
-        data = {"U": rand(7, 3), "V": rand(8, 3), "titles": titles}
-        found = [("seven films", 2, data)]
-    else:
-        found = [("a table of ratings", 2, {"A": (2 * A * M).round() / 2, "M": M, "U": U, "V": V})]
-    start = seed % 1000
+    drawn = {"A": A, "A transposed": A.T, "M": M, "U": U, "V": V, "X": A + rand(m, n) - 0.5}
+    drawn |= {"ratings": (2 * A * M).round() / 2, "films": rand(7, 3), "users": rand(8, 3)}
+    drawn |= {"3 x 3": rand(3, 3, scale=4), "4 x 4": rand(4, 4, scale=4)}
+    drawn = {name: plain(matrix) for name, matrix in drawn.items()}
+    place = int(torch.randint(4, (), generator=generator))
+    drawn["titles"] = [*TITLES[:place], "Beautiful Mind, A (2001)", *TITLES[place:]]
     return [
-        {"name": name, "points": points, "seed": start, "otherwise": OTHERWISE.get(name),
-         "args": {k: plain(x) if isinstance(x, torch.Tensor) else x for k, x in args.items()}}
-        for name, points, args in found
-    ]  # fmt: skip
+        {
+            **{"name": case["name"], "points": case["points"], "seed": seed % 1000},
+            "otherwise": OTHERWISE.get(case["name"]),
+            "args": {name: drawn.get(value, value) for name, value in case["args"].items()},
+        }
+        for case in task.cases
+    ]
