@@ -2,6 +2,7 @@
 "use strict";
 
 (() => {
+  const { bytesOf } = window.mf;
   const ROWS = 12; // films offered for stars to begin with
 
   // The newcomer's lists, as the cells of section 5.2 compute them. rated: pairs of a film and its stars.
@@ -53,8 +54,7 @@
 
   // Factors come as whole numbers of 16 bits, column by column, with a unit for each column.
   function unpack({ rows, units }) {
-    const bytes = Uint8Array.from(atob(rows), character => character.charCodeAt(0));
-    const numbers = new Int16Array(bytes.buffer);
+    const numbers = new Int16Array(bytesOf(rows).buffer);
     const count = numbers.length / units.length;
     return Array.from({ length: count }, (_, i) => units.map((unit, k) => unit * numbers[k * count + i]));
   }
