@@ -41,7 +41,8 @@ __all__ = [  # the coursework's functions; the loops serve mf_train as well
 WORK_PER_CALL = 20_000_000  # entries x rank in a compiled call; between two, Ctrl-C is noticed
 STAGGER = 8  # rows that advance together in SGD
 BLOCKS = 4  # blocks of rows in GD: a fixed number, so that threads do not change the result
-SMALL = 10_000  # cells; with fewer, GD visits entries one by one
+SMALL = 10_000  # cells; with fewer, GD visits the observed entries one by one,
+SPARSE = 0.1  # and with a smaller share of them observed
 
 
 def compiled(**options):
@@ -270,10 +271,10 @@ def gd_factorize_masked(
     and the E from before. With weight_decay w, U[i] also shrinks by lr w U[i] for each entry that
     is observed in row i, and V[j] by lr w V[j] for each in column j.
 
-    A is dense. If most cells are empty, only the observed entries are visited. If not, threads
-    share the rows; their number does not change the result, but sums are not in a fixed order, so
-    processors may differ in the last digits. All else, but for the default of lr, is as for
-    `sgd_factorize_masked`.
+    A is dense. If it is small, or less than a tenth of it observed, only the observed entries are
+    visited. If not, threads share the rows; their number does not change the result, but sums are
+    not in a fixed order, so processors may differ in the last digits. All else, but for the
+    default of lr, is as for `sgd_factorize_masked`.
     """
     A = check_matrix(A)
     M = check_mask(M, A)
@@ -281,7 +282,7 @@ def gd_factorize_masked(
     U, V = initial_factors(A, rank, init, generator)
     decay_u = weight_decay * M.sum(1).to(A.dtype).numpy()
     decay_v = weight_decay * M.sum(0).to(A.dtype).numpy()
-    if A.numel() < SMALL or M.sum() < A.numel() / 10:
+    if A.numel() < SMALL or M.sum() < SPARSE * A.numel():
         entries = observed_entries(A, M)
         decays = (decay_u[:, None], decay_v[:, None])
 
