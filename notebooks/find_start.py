@@ -4,11 +4,11 @@ import torch
 
 
 def find_start(run, printed, seed, steps=260, reweight_from=200):
-    """Fit a start (U0, V0), 3 x 2 each and within (0, 1), to the printed figures.
+    """Fit a start (U0, V0), 3 x 2 each and within (0, 1), to the printed numbers.
 
     run(U0, V0) gives the numbers of a run, as a vector. Levenberg-Marquardt: replace it
     by its tangent, solve a least-squares problem for the step, and take the step if it
-    helps. At the end a figure counts the more the further off it is, until the largest
+    helps. At the end a number counts the more the further off it is, until the largest
     deviation is as small as can be (Lawson 1961). Returns the best start seen, in
     float32, and its largest deviation.
     """
