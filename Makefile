@@ -44,7 +44,7 @@ endif
 source:
 	@rm -rf $(BUILD)/source
 	@mkdir -p $(BUILD)/source
-	@cp report/*.md report/bench.txt notebooks/*.ipynb $(BUILD)/source
+	@cp report/*.md report/bench.txt notebooks/*.md notebooks/*.ipynb $(BUILD)/source
 	@cp data/README.md $(BUILD)/source/data.md
 	@cp $(BUILD)/course/*.ipynb $(BUILD)/source 2>/dev/null || true  # if there is one
 
@@ -74,7 +74,7 @@ zip:
 	@cp CITATION.cff LICENSE* $(TAKEN)
 	@for list in environment.yml requirements.txt; do grep -v -e "-e \.$$" $$list >$(TAKEN)/$$list; done
 	@cp live/*.* $(TAKEN)/live
-	@cp notebooks/*.ipynb notebooks/*.py mf_*.py $(TAKEN)/notebooks
+	@cp notebooks/*.* mf_*.py $(TAKEN)/notebooks
 	@cp mf_train/*.py $(TAKEN)/notebooks/mf_train
 	@cp data/*.toml data/README.md $(TAKEN)/notebooks/data
 	@cp data/movielens/*.csv data/movielens/README.txt $(TAKEN)/notebooks/data/movielens

@@ -20,6 +20,7 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     undefined=StrictUndefined,
 )
+TEACHING = "sgd-u svd-loss two-formulas completed-mse high-mse-causes rating-error".split()
 TEMPLATES.globals["symbols"] = mf_claims.VERDICTS
 
 
@@ -53,6 +54,18 @@ def show_scoreboard(folder):
     rows = group_claims(folder)
     counts = Counter(row[0]["claim"].verdict for row in rows)
     return fill_template("scoreboard.html", rows=rows, counts=counts)
+
+
+def show_six(folder):
+    """The rows that teach most, for the first page."""
+    rows = [row for row in group_claims(folder) if row[0]["claim"].name in TEACHING]
+    return fill_template("claims.html", rows=rows, label="Six statements")
+
+
+def show_passages(folder):
+    """The hand-in's words and numbers, section by section, each with the link to its verdict."""
+    shown = [shown for row in group_claims(folder) for shown in row]
+    return fill_template("passages.html", shown=shown)
 
 
 def show_cell(cell):
@@ -131,6 +144,8 @@ def set_substitutions(app, config):
     folder = Path(app.srcdir)
     config.myst_substitutions = list_values(folder) | {
         "scoreboard": show_scoreboard(folder),
+        "six": show_six(folder),
+        "passages": show_passages(folder),
         "answers": show_answers(folder),
         "figures": show_figures(folder),
         "speed": show_speed(folder / "bench.txt"),

@@ -108,9 +108,9 @@ def read_claims(path):
     return {re.search(r'#claim-([\w-]+)"', row)[1]: row for row in rows if "#claim-" in row}
 
 
-@pytest.mark.parametrize("page", ["index", "answers"])
+@pytest.mark.parametrize("page", ["statements", "answers"])
 def test_the_table_of_claims_is_the_ledger(build, page):
-    """The first page has all claims, the answer sheet those with a figure."""
+    """One page has all claims, the answer sheet those with a number."""
     rows = read_claims(build / f"html/{page}.html")
     names = set()
     for claim, recomputed, notebook in scoreboard(build / "source"):
@@ -129,7 +129,7 @@ def test_the_table_of_claims_is_the_ledger(build, page):
 def test_the_courses_ratings_decide_on_a_page_that_does_not_say_where_they_are(build):
     page = (build / "html/course-4.1.html").read_text(encoding="utf-8")
     for name in ("rating-prediction", "rating-error"):
-        row = read_claims(build / "html/index.html")[name]
+        row = read_claims(build / "html/statements.html")[name]
         assert "refuted" in row and f'href="course-4.1.html#claim-{name}"' in row
     assert str(build) not in page and "is not the file that the course published" in page
 
