@@ -17,7 +17,8 @@ class BuildWithFiles(build_py):
         if self.editable_mode:
             return
         places = {file: file for pattern in BESIDE for file in Path().glob(pattern)}
-        for name in ("exercise", "figures", "find_start"):  # packages: figures.py looks for live/ one folder up
+        # As packages, because figures.py looks for live/ one folder up.
+        for name in ("exercise", "figures", "find_start"):
             places[Path("notebooks", f"{name}.py")] = Path(name, "__init__.py")
         for file, place in places.items():
             target = Path(self.build_lib, place)

@@ -49,23 +49,11 @@ def group_claims(folder):
     return list(rows.values())
 
 
-def show_scoreboard(folder):
-    """The table of all claims, and how many rows there are of each verdict."""
-    rows = group_claims(folder)
+def show_claims(folder, template, keep=lambda claim: True):
+    """The rows of claims that are kept, and how many there are of each verdict."""
+    rows = [row for row in group_claims(folder) if keep(row[0]["claim"])]
     counts = Counter(row[0]["claim"].verdict for row in rows)
-    return fill_template("scoreboard.html", rows=rows, counts=counts)
-
-
-def show_six(folder):
-    """The rows that teach most, for the first page."""
-    rows = [row for row in group_claims(folder) if row[0]["claim"].name in TEACHING]
-    return fill_template("claims.html", rows=rows, label="Six statements")
-
-
-def show_passages(folder):
-    """The hand-in's words and numbers, section by section, each with the link to its verdict."""
-    shown = [shown for row in group_claims(folder) for shown in row]
-    return fill_template("passages.html", shown=shown)
+    return fill_template(template, rows=rows, counts=counts)
 
 
 def show_cell(cell):
@@ -96,12 +84,6 @@ def show_answers(folder):
         shown.append(fill_template("heading.html", title=title))
         shown.extend(show_cell(cell) for cell in answers)
     return "\n\n".join(shown)
-
-
-def show_figures(folder):
-    """The claims that are numbers, for the answer sheet."""
-    rows = [row for row in group_claims(folder) if row[0]["claim"].reported is not None]
-    return fill_template("figures.html", rows=rows)
 
 
 def show_completions(folder):
@@ -143,11 +125,11 @@ def set_substitutions(app, config):
     """Gather from the source folder, so that tables and pages show the same notebooks."""
     folder = Path(app.srcdir)
     config.myst_substitutions = list_values(folder) | {
-        "scoreboard": show_scoreboard(folder),
-        "six": show_six(folder),
-        "passages": show_passages(folder),
+        "scoreboard": show_claims(folder, "scoreboard.html"),
+        "six": show_claims(folder, "six.html", lambda claim: claim.name in TEACHING),
+        "passages": show_claims(folder, "passages.html"),
         "answers": show_answers(folder),
-        "figures": show_figures(folder),
+        "numbers": show_claims(folder, "numbers.html", lambda claim: claim.reported is not None),
         "speed": show_speed(folder / "bench.txt"),
         "completions": show_completions(folder),
         "possible": show_possible(folder),
