@@ -20,23 +20,7 @@ import numba
 import numpy as np
 import torch
 
-from mf_checks import (
-    check_factors,
-    check_integer,
-    check_mask,
-    check_matrix,
-    check_settings,
-    initial_factors,
-    observed_entries,
-)
-
-__all__ = [  # the coursework's functions; the loops serve mf_train as well
-    "gd_factorize_masked",
-    "reconstruction_loss",
-    "sgd_factorize",
-    "sgd_factorize_masked",
-    "truncated_svd",
-]
+import mf_checks
 
 WORK_PER_CALL = 20_000_000  # entries x rank in a compiled call; between two, Ctrl-C is noticed
 STAGGER = 8  # rows that advance together in SGD
@@ -45,24 +29,11 @@ SMALL = 10_000  # cells; with fewer, GD visits the observed entries one by one,
 SPARSE = 0.1  # and with a smaller share of them observed
 
 
-def compiled(**options):
-    """A decorator: numba.njit, for threads in parallel, cached on disk if a folder is writable."""
-
-    def decorate(loop):
-        try:
-            return numba.njit(cache=True, nogil=True, **options)(loop)
-        except RuntimeError:  # numba found no such folder
-            return numba.njit(nogil=True, **options)(loop)
-
-    return decorate
-
-
-strict = compiled()  # IEEE arithmetic in the order that is written: the same bits everywhere
+# Compiled once: what is cached needs a writable folder, which NUMBA_CACHE_DIR can name.
+# IEEE arithmetic in the order that is written: the same bits everywhere.
+strict = numba.njit(cache=True, nogil=True)
 # Sums in any order and fused with products, so that they become vector instructions.
-fast = compiled(fastmath={"reassoc", "contract", "nsz"})
-
-
-# ------------------------------------------------------------------------------------ the loops
+fast = numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 
 
 @strict
@@ -152,10 +123,8 @@ def gd_rows(A, M, U, Vt, lr, decay_u, first, last, step_v):
 def gd_entries(rows, cols, values, U, V, lr, decay_u, decay_v, num_epochs):
     """GD that visits observed entries only; return how many epochs ended with finite factors."""
     errors = np.empty_like(values)
-    step_u = np.empty_like(U)
-    step_v = np.empty_like(V)
     for epoch in range(num_epochs):
-        step_u[:] = 0
+        step_u = np.zeros_like(U)
         for p in range(len(values)):
             u = U[rows[p]]
             v = V[cols[p]]
@@ -167,7 +136,7 @@ def gd_entries(rows, cols, values, U, V, lr, decay_u, decay_v, num_epochs):
                 step[k] += error * v[k]
             errors[p] = error
         U += lr * (step_u - decay_u * U)
-        step_v[:] = 0
+        step_v = np.zeros_like(V)
         for p in range(len(values)):
             u = U[rows[p]]
             step = step_v[cols[p]]
@@ -241,10 +210,11 @@ def sgd_factorize_masked(
     weight_decay : number, at least 0
     All else is as for `sgd_factorize`.
     """
-    A = check_matrix(A, sparse=True)
-    rows, cols, values = stagger(*observed_entries(A, M))
-    num_epochs, lr, weight_decay = check_settings(num_epochs, lr, weight_decay, callback, A)
-    U, V = initial_factors(A, rank, init, generator)
+    A = mf_checks.check_matrix(A, sparse=True)
+    rows, cols, values = stagger(*mf_checks.observed_entries(A, M))
+    settings = mf_checks.check_settings(num_epochs, lr, weight_decay, callback, A)
+    num_epochs, lr, weight_decay = settings
+    U, V = mf_checks.initial_factors(A, rank, init, generator)
 
     def run(epochs):  # changes U and V in place
         return sgd_epochs(rows, cols, values, U.numpy(), V.numpy(), lr, weight_decay, epochs)
@@ -276,14 +246,15 @@ def gd_factorize_masked(
     not in a fixed order, so processors may differ in the last digits. All else, but for the
     default of lr, is as for `sgd_factorize_masked`.
     """
-    A = check_matrix(A)
-    M = check_mask(M, A)
-    num_epochs, lr, weight_decay = check_settings(num_epochs, lr, weight_decay, callback, A)
-    U, V = initial_factors(A, rank, init, generator)
+    A = mf_checks.check_matrix(A)
+    M = mf_checks.check_mask(M, A)
+    settings = mf_checks.check_settings(num_epochs, lr, weight_decay, callback, A)
+    num_epochs, lr, weight_decay = settings
+    U, V = mf_checks.initial_factors(A, rank, init, generator)
     decay_u = weight_decay * M.sum(1).to(A.dtype).numpy()
     decay_v = weight_decay * M.sum(0).to(A.dtype).numpy()
     if A.numel() < SMALL or M.sum() < SPARSE * A.numel():
-        entries = observed_entries(A, M)
+        entries = mf_checks.observed_entries(A, M)
         decays = (decay_u[:, None], decay_v[:, None])
 
         def run(epochs):  # changes U and V in place
@@ -315,11 +286,9 @@ def descend(run, epochs_per_call, U, V, num_epochs, lr, callback):
         epochs = 1 if callback else min(epochs_per_call, num_epochs - done)
         completed = run(epochs)
         if completed < epochs:
-            epoch = done + completed + 1
-            raise FloatingPointError(
-                f"the factors stopped being finite in epoch {epoch} of {num_epochs}: "
-                f"lr = {lr:g} is too large here; try a smaller one"
-            )
+            epoch = f"epoch {done + completed + 1} of {num_epochs}"
+            advice = f"lr = {lr:g} is too large here; try a smaller one"
+            raise FloatingPointError(f"the factors stopped being finite in {epoch}: {advice}")
         done += epochs
         if callback and callback(done, U.clone(), V.clone().contiguous()):
             break
@@ -333,9 +302,9 @@ def truncated_svd(A, rank):
     closer to A in the Frobenius norm than U @ diag(S) @ Vh (Eckart & Young 1936). Raises TypeError
     or ValueError for a bad argument, FloatingPointError where A's dtype does not hold the result.
     """
-    A = check_matrix(A)
-    check_mask(None, A)  # all entries are finite
-    if check_integer("rank", rank, at_least=1) > min(A.shape):
+    A = mf_checks.check_matrix(A)
+    mf_checks.check_mask(None, A)  # all entries are finite
+    if mf_checks.check_integer("rank", rank, at_least=1) > min(A.shape):
         raise ValueError(f"rank is {rank}; A of {tuple(A.shape)} has rank {min(A.shape)} at most")
     U, S, Vh = torch.linalg.svd(A, full_matrices=False)
     if not (U.isfinite().all() and S.isfinite().all() and Vh.isfinite().all()):
@@ -351,9 +320,9 @@ def reconstruction_loss(A, U, V, M=None):
     in float64. Raises TypeError or ValueError that names a bad argument, and FloatingPointError
     where the loss is beyond the range of A's dtype.
     """
-    A = check_matrix(A, sparse=True)
-    U, V = check_factors(U, V, A)
-    entries = observed_entries(A, M)
+    A = mf_checks.check_matrix(A, sparse=True)
+    U, V = mf_checks.check_factors(U, V, A)
+    entries = mf_checks.observed_entries(A, M)
     loss = torch.tensor(squared_error(*entries, U.numpy(), V.numpy()), dtype=A.dtype)
     if not loss.isfinite():
         raise FloatingPointError(f"a loss beyond {A.dtype}'s range: pass smaller numbers")
