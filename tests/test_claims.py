@@ -92,6 +92,7 @@ IS_OPEN = {"verdict": f'"{OPEN}"', "recomputed": ""}
     ("reported", ["nan", "-inf", "'x'", "true", "[1]", "[[1, 2], [3]]"], {}),
     ("verdict", ["'proved'", "1", "['refuted']"], {}),
     ("relation", ["'above'", "1"], {}),
+    ("why", [""], {}),
     ("surprise", ["1"], {}),
     ("recomputed", ["3"], IS_OPEN),
     ("reported", [""], IS_OPEN),
