@@ -13,14 +13,12 @@ import torch
 def check_tensor(name, X, sparse=False):
     """X, detached: a dense tensor of real numbers on the CPU, or a COO one if sparse is true."""
     if not isinstance(X, torch.Tensor):
-        remedy = f"torch.as_tensor({name}) makes one"
-        raise TypeError(f"{name} is a {type(X).__name__}; it needs to be a torch tensor: {remedy}")
+        raise TypeError(f"{name} is a {type(X).__name__}: pass a tensor, torch.as_tensor({name})")
     layouts = [torch.strided, torch.sparse_coo] if sparse else [torch.strided]
     real = not (X.is_complex() or X.is_quantized or X.is_nested)
     if not real or X.layout not in layouts or X.device.type != "cpu":
-        needs = f"real numbers, dense{' or sparse COO' if sparse else ''}, on the CPU"
         kind = f"{X.dtype}, {X.layout}, {X.device}{', nested' if X.is_nested else ''}"
-        raise ValueError(f"{name} is {kind}; it needs {needs}: pass {name}.to_dense().cpu()")
+        raise ValueError(f"{name} is {kind}: pass real numbers, as {name}.to_dense().cpu()")
     return X.detach()
 
 
@@ -46,9 +44,9 @@ def check_mask(M, A):
     M = M.bool().contiguous()
     if not M.any():
         raise ValueError(f"M observes no entry of A {tuple(A.shape)}; at least one is needed")
-    chunks = zip(A.split(32), M.split(32), strict=True)  # of rows: little memory besides A
-    if not all((a.isfinite() | ~m).all() for a, m in chunks):
-        i, j = (M & ~A.isfinite()).nonzero()[0].tolist()
+    places = (M & ~A.isfinite()).nonzero()
+    if len(places) > 0:
+        i, j = places[0].tolist()
         remedy = "set M[i, j] to 0 there, in a function that takes M"
         raise ValueError(f"A[{i}, {j}] is {A[i, j]:g} and counts as observed: {remedy}")
     return M
@@ -56,34 +54,25 @@ def check_mask(M, A):
 
 def observed_entries(A, M):
     """Rows, columns and values, by rows: of the entries where M is 1, or that a sparse A stores."""
-    if A.is_sparse:
-        if M is not None:
-            raise ValueError("M is given with a sparse A, whose stored entries count: pass M=None")
-        rows, cols, values = stored_entries(A)
-    else:
+    if not A.is_sparse:
         places = np.flatnonzero(check_mask(M, A).numpy())
         rows, cols = np.divmod(places, A.shape[1])
-        values = A.numpy().ravel()[places]
-    return rows.astype(np.int32), cols.astype(np.int32), values
-
-
-def stored_entries(A):
-    """The entries of a sparse A, row by row. The loops trust the indices, so all are looked at."""
+        return rows.astype(np.int32), cols.astype(np.int32), A.numpy().ravel()[places]
+    if M is not None:
+        raise ValueError("M is given with a sparse A, whose stored entries count: pass M=None")
     if A.dense_dim() or not A._nnz():
         raise ValueError("A stores no entry, or has a dense dimension: pass A.to_dense() and M")
-    rows, cols = A._indices().numpy()
+    rows, cols = A._indices().numpy()  # which nobody has looked at, and the loops trust
     values = A._values().numpy()
     if min(rows.min(), cols.min()) < 0 or rows.max() >= A.shape[0] or cols.max() >= A.shape[1]:
         raise ValueError("A is a malformed sparse tensor: make it with check_invariants=True")
     if not np.isfinite(values).all():
         raise ValueError("A stores NaN or infinity: drop those entries")
     places = rows * A.shape[1] + cols
-    if (np.diff(places) <= 0).any():
-        order = np.argsort(places)
-        rows, cols, values = rows[order], cols[order], values[order]
-        if (np.diff(places[order]) == 0).any():
-            raise ValueError("A stores an entry twice; A.coalesce() would add them up: drop one")
-    return rows, cols, values
+    order = np.argsort(places, kind="stable")  # which is quick where they are in order already
+    if (np.diff(places[order]) == 0).any():
+        raise ValueError("A stores an entry twice; A.coalesce() would add them up: drop one")
+    return rows[order].astype(np.int32), cols[order].astype(np.int32), values[order]
 
 
 def check_settings(num_epochs, lr, weight_decay, callback, A):
@@ -116,8 +105,7 @@ def check_factors(U, V, A, rank=None, names=("U", "V")):
     rank = rank or max((1, *U.shape[1:]))
     for name, X, size in zip(names, (U, V), A.shape, strict=True):
         if X.shape != (size, rank):
-            needs = f"with A of {tuple(A.shape)} it needs ({size}, {rank})"
-            raise ValueError(f"{name} has shape {tuple(X.shape)}; {needs}")
+            raise ValueError(f"{name} has shape {tuple(X.shape)}; it needs to be ({size}, {rank})")
         if not X.isfinite().all():
             raise ValueError(f"{name} has NaN or infinity in {A.dtype}; it needs finite entries")
     return U.contiguous(), V.contiguous()

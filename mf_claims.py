@@ -47,11 +47,11 @@ class Claim(namedtuple("Claim", ["name", *REQUIRED, *OPTIONAL], defaults=[None] 
         near = partial(np.allclose, rtol=0, atol=self.tolerance)
         expected = self.reported if self.verdict == OPEN else self.recomputed
         has_shape = _shape(value) == _shape(expected)
+        is_near = has_shape and near(value, expected)
         if self.verdict == OPEN and has_shape:
-            return "reproduced" if near(value, expected) else "refuted"
-        if not has_shape or not near(value, expected):
-            tolerance = f"{self.tolerance:g} ({self.reason})"
-            raise ClaimError(f"{computed}, not {expected} within {tolerance}")
+            return "reproduced" if is_near else "refuted"
+        if not is_near:
+            raise ClaimError(f"{computed}, not {expected} within {self.tolerance:g}: {self.reason}")
         if self.reported is not None:
             agrees = np.all(RELATIONS.get(self.relation, near)(self.reported, value))
             if self.verdict == ("refuted" if agrees else "reproduced"):
@@ -60,14 +60,13 @@ class Claim(namedtuple("Claim", ["name", *REQUIRED, *OPTIONAL], defaults=[None] 
 
     def show(self, value, decimals=None) -> str | list:
         """A value as text, or rows of texts, with the decimals that the tolerance warrants."""
-        if decimals is None:
-            decimals = max(2, round(-np.log10(self.tolerance))) if 0 < self.tolerance < 1 else 0
+        is_fine = 0 < self.tolerance < 1
+        decimals = (decimals or max(2, round(-np.log10(self.tolerance)))) if is_fine else 0
         return np.vectorize(f"{{:,.{decimals}f}}".format)(value).tolist()
 
     def show_reported(self) -> str | list:
         """The reported value likewise, with four decimals or none; "" for a sentence."""
-        decimals = 4 if 0 < self.tolerance < 1 else 0
-        return "" if self.reported is None else self.show(self.reported, decimals)
+        return "" if self.reported is None else self.show(self.reported, decimals=4)
 
     def sentences(self, shown, as_html=False) -> tuple[str, str]:
         """What the hand-in states and what was found; shown is what `show` gave, or None."""
@@ -76,37 +75,14 @@ class Claim(namedtuple("Claim", ["name", *REQUIRED, *OPTIONAL], defaults=[None] 
         for name, figure in figures.items():
             if np.ndim(figure) == 2:
                 figures[name] = _mathml(figure) if as_html else str(figure).replace("'", "")
-        quote = f"“{as_text(self.words.strip())}”"
-        stated = as_text(self.says).format(**figures) if self.says else quote
-        found = "The figure is not computed here."
-        if shown is not None:
-            found = as_text(self.found).format(**figures)
+        stated = self.says or f"“{self.words.strip()}”"
+        found = "The figure is not computed here." if shown is None else self.found
         stop = ("</math>.", "<mo>.</mo></math>")  # so that no line begins with a full stop
-        return stated.replace(*stop), found.replace(*stop)
+        return tuple(as_text(x).format(**figures).replace(*stop) for x in (stated, found))
 
     def line(self, shown) -> str:
         stated, found = self.sentences(shown)
         return f"{VERDICTS[self.verdict]} {self.verdict}. The hand-in: {stated} Here: {found}"
-
-
-def _validated(entry, earlier):
-    """The entry of the ledger, or a ValueError that names a wrong field."""
-    is_open = entry.verdict == OPEN
-    is_sentence = entry.reported is None
-    shape = _shape(entry.reported if is_open else entry.recomputed)
-    relations = [None] if is_open or is_sentence else [None, *RELATIONS]
-    is_valid = {
-        "recomputed": entry.recomputed is None if is_open else shape is not None,
-        "reported": shape is not None and (is_sentence or _shape(entry.reported) == shape),
-        "tolerance": _shape(entry.tolerance) == () and entry.tolerance >= 0,
-        "verdict": entry.verdict in list(VERDICTS),
-        "relation": entry.relation in relations,
-        "row": entry.row in [None, *earlier],
-    }
-    for field, valid in is_valid.items():
-        if not valid:
-            raise ValueError(f"{field} cannot be {getattr(entry, field)!r}: see the file's head")
-    return entry
 
 
 def _shape(value):
@@ -125,13 +101,24 @@ def _mathml(rows):  # which browsers show without a script
 def ledger(file=HERE / "data" / "claims.toml") -> dict[str, Claim]:
     """All claims by name, in the file's order. Raises ValueError with the file and the claim."""
     claims = {}
-    place = file
-    try:
-        for name, fields in tomllib.loads(file.read_text(encoding="utf-8")).items():
-            place = f"{file}: claim {name}"
-            claims[name] = _validated(Claim(name, **fields), claims)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{place}: {error}") from error
+    for name, fields in tomllib.loads(file.read_text(encoding="utf-8")).items():
+        try:
+            entry = Claim(name, **fields)
+        except TypeError as error:
+            raise ValueError(f"{file}: claim {name}: {error}") from error
+        is_open = entry.verdict == OPEN
+        shape = _shape(entry.reported if is_open else entry.recomputed)
+        reported = shape if entry.reported is None else _shape(entry.reported)
+        is_valid = {
+            "recomputed": entry.recomputed is None if is_open else shape is not None,
+            "reported": shape is not None and reported == shape,
+            "tolerance": _shape(entry.tolerance) == () and entry.tolerance >= 0,
+            "verdict": entry.verdict in list(VERDICTS),
+            "relation": entry.relation in [None, *RELATIONS],
+        }
+        if wrong := {field: fields.get(field) for field, valid in is_valid.items() if not valid}:
+            raise ValueError(f"{file}: claim {name}: {wrong} cannot be: see the file's head")
+        claims[name] = entry
     return claims
 
 
@@ -141,10 +128,7 @@ def claim(name: str) -> Claim:
 
 
 def scoreboard(folder=HERE / "notebooks") -> list[tuple[Claim, str | list | None, str]]:
-    """Each claim of the ledger, the value shown for it and the notebook that shows it first.
-
-    An open claim comes from the last: 4.1 on the course's ratings, if that is there, decides.
-    """
+    """Each claim, the value shown for it, and where: in the first notebook, or if open the last."""
     shown = defaultdict(list)
     for path in sorted(Path(folder).glob("*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
@@ -156,11 +140,8 @@ def scoreboard(folder=HERE / "notebooks") -> list[tuple[Claim, str | list | None
         raise ClaimError(f"not both in the ledger and in a notebook: {', '.join(differing)}")
     table = []
     for name, entry in claims.items():
-        record, notebook = shown[name][0]
-        if entry.verdict == OPEN:
-            record, notebook = shown[name][-1]
-            entry = entry._replace(verdict=record["verdict"])
-        table.append((entry, record["recomputed"], notebook))
+        record, notebook = shown[name][-1 if entry.verdict == OPEN else 0]
+        table.append((entry._replace(verdict=record["verdict"]), record["recomputed"], notebook))
     return table
 
 

@@ -3,15 +3,13 @@
 A    (m, n)     the matrix to factorise
 M    (m, n)     the mask: 1 where an entry of A is observed, 0 where it is missing
 U    (m, rank)  the factors of the rows: U[i] belongs to row i of A
-V    (n, rank)  the factors of the columns: V[j] belongs to column j of A
-Vt   (rank, n)  V transposed
+V    (n, rank)  the factors of the columns: V[j] belongs to column j of A; Vt is V transposed
 E    (m, n)     the errors (A - U V^T) * M, a few rows at a time; `error` is one of them
 lr              the learning rate: how far a step goes
 epoch           one pass over all observed entries
 
 The loops come first, on NumPy arrays; then the public functions, tensors in, tensors out, on the
-CPU. mf_checks checks what they are passed. "Section" is the coursework's. After a call, start
-processes by spawn: a forked one hangs in torch.
+CPU. "Section" is the coursework's. After a call, a forked process hangs in torch: spawn it.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -20,23 +18,7 @@ import numba
 import numpy as np
 import torch
 
-from mf_checks import (
-    check_factors,
-    check_integer,
-    check_mask,
-    check_matrix,
-    check_settings,
-    initial_factors,
-    observed_entries,
-)
-
-__all__ = [  # the coursework's functions; the loops serve mf_train as well
-    "gd_factorize_masked",
-    "reconstruction_loss",
-    "sgd_factorize",
-    "sgd_factorize_masked",
-    "truncated_svd",
-]
+import mf_checks as checks
 
 WORK_PER_CALL = 20_000_000  # entries x rank in a compiled call; between two, Ctrl-C is noticed
 STAGGER = 8  # rows that advance together in SGD
@@ -45,24 +27,11 @@ SMALL = 10_000  # cells; with fewer, GD visits the observed entries one by one,
 SPARSE = 0.1  # and with a smaller share of them observed
 
 
-def compiled(**options):
-    """A decorator: numba.njit, for threads in parallel, cached on disk if a folder is writable."""
-
-    def decorate(loop):
-        try:
-            return numba.njit(cache=True, nogil=True, **options)(loop)
-        except RuntimeError:  # numba found no such folder
-            return numba.njit(nogil=True, **options)(loop)
-
-    return decorate
-
-
-strict = compiled()  # IEEE arithmetic in the order that is written: the same bits everywhere
+# Compiled once: what is cached needs a writable folder, which NUMBA_CACHE_DIR can name.
+# IEEE arithmetic in the order that is written: the same bits everywhere.
+strict = numba.njit(cache=True, nogil=True)
 # Sums in any order and fused with products, so that they become vector instructions.
-fast = compiled(fastmath={"reassoc", "contract", "nsz"})
-
-
-# ------------------------------------------------------------------------------------ the loops
+fast = numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 
 
 @strict
@@ -92,15 +61,14 @@ def stagger(rows, cols, values):
     order share no row and no column, so the processor can overlap their updates.
     """
     group, row_in_group = np.divmod(rows.astype(np.int64), STAGGER)
-    diagonal = cols + row_in_group
-    diagonals = int(cols.max(initial=0)) + STAGGER
-    order = np.argsort(group * diagonals + diagonal, kind="stable")
+    diagonals = int(cols.max(initial=0)) + STAGGER  # in a group
+    order = np.argsort(group * diagonals + cols + row_in_group, kind="stable")
     return rows[order], cols[order], values[order]
 
 
 @fast
-def gd_rows(A, M, U, Vt, lr, decay_u, first, last, step_v):
-    """For rows first to last: E = (A - U V^T) * M; U += lr E V; step_v = U^T E, with the new U.
+def gd_rows(A, M, U, Vt, lr, decay_u, first, last):
+    """For rows first to last: E = (A - U V^T) * M; U += lr E V; return U^T E, with the new U.
 
     U[i] also shrinks by lr decay_u[i] U[i]. Four rows at a time, so that what is read of V serves
     four rows: E and u are those four rows of E and U.
@@ -109,13 +77,11 @@ def gd_rows(A, M, U, Vt, lr, decay_u, first, last, step_v):
     E = np.zeros((4, n), A.dtype)
     e0, e1, e2, e3 = E
     u = np.zeros((4, rank), A.dtype)
-    step_v[:] = 0
+    step_v = np.zeros_like(Vt)
     for i in range(first, last, 4):
         count = min(4, last - i)
         E[:count] = A[i : i + count]
-        E[count:] = 0
         u[:count] = U[i : i + count]
-        u[count:] = 0
         for k in range(rank):
             v = Vt[k]
             u0, u1, u2, u3 = u[:, k]
@@ -124,11 +90,12 @@ def gd_rows(A, M, U, Vt, lr, decay_u, first, last, step_v):
                 e1[j] -= u1 * v[j]
                 e2[j] -= u2 * v[j]
                 e3[j] -= u3 * v[j]
+        E[count:] = 0
         for r in range(count):
             for j in range(n):
                 E[r, j] = E[r, j] if M[i + r, j] else 0
             for k in range(rank):
-                u[r, k] -= lr * decay_u[i + r] * u[r, k]
+                u[r, k] -= lr * decay_u[i + r, 0] * u[r, k]
         for k in range(rank):
             v = Vt[k]
             step = step_v[k]
@@ -146,28 +113,26 @@ def gd_rows(A, M, U, Vt, lr, decay_u, first, last, step_v):
             for j in range(n):
                 step[j] += u0 * e0[j] + u1 * e1[j] + u2 * e2[j] + u3 * e3[j]
         U[i : i + count] = u[:count]
+    return step_v
 
 
 @strict
 def gd_entries(rows, cols, values, U, V, lr, decay_u, decay_v, num_epochs):
     """GD that visits observed entries only; return how many epochs ended with finite factors."""
     errors = np.empty_like(values)
-    step_u = np.empty_like(U)
-    step_v = np.empty_like(V)
     for epoch in range(num_epochs):
-        step_u[:] = 0
+        step_u = np.zeros_like(U)
         for p in range(len(values)):
-            u = U[rows[p]]
-            v = V[cols[p]]
-            step = step_u[rows[p]]
+            i = rows[p]
+            j = cols[p]
             error = values[p]
-            for k in range(len(u)):
-                error -= u[k] * v[k]
-            for k in range(len(u)):
-                step[k] += error * v[k]
+            for k in range(U.shape[1]):
+                error -= U[i, k] * V[j, k]
+            for k in range(U.shape[1]):
+                step_u[i, k] += error * V[j, k]
             errors[p] = error
         U += lr * (step_u - decay_u * U)
-        step_v[:] = 0
+        step_v = np.zeros_like(V)
         for p in range(len(values)):
             u = U[rows[p]]
             step = step_v[cols[p]]
@@ -191,9 +156,6 @@ def squared_error(rows, cols, values, U, V):
     return total
 
 
-# ------------------------------------------------------------------------- the public functions
-
-
 def sgd_factorize(A, rank, num_epochs=1000, lr=0.01, *, init=None, generator=None, callback=None):
     """Factorise A by stochastic gradient descent over all its entries (section 1.1).
 
@@ -203,9 +165,7 @@ def sgd_factorize(A, rank, num_epochs=1000, lr=0.01, *, init=None, generator=Non
 
     A : tensor (m, n), float32 or float64; integers are converted to torch's default dtype.
         Of a sparse COO tensor only the stored entries count, stored zeros too.
-    rank : integer, at least 1: the number of columns of U and V
-    num_epochs : integer, at least 0
-    lr : number above 0: the learning rate
+    rank, num_epochs, lr : integers, at least 1 and 0; a number above 0
     init : (U0, V0), the factors to start from; they are left unchanged. Without it, both are
         drawn uniformly from [0, 1), U first, by `generator` or else torch's global one.
     callback : called as callback(epoch, U, V) after every epoch, counted from 1, with copies of
@@ -241,16 +201,15 @@ def sgd_factorize_masked(
     weight_decay : number, at least 0
     All else is as for `sgd_factorize`.
     """
-    A = check_matrix(A, sparse=True)
-    rows, cols, values = stagger(*observed_entries(A, M))
-    num_epochs, lr, weight_decay = check_settings(num_epochs, lr, weight_decay, callback, A)
-    U, V = initial_factors(A, rank, init, generator)
+    A = checks.check_matrix(A, sparse=True)
+    rows, cols, values = stagger(*checks.observed_entries(A, M))
+    num_epochs, lr, weight_decay = checks.check_settings(num_epochs, lr, weight_decay, callback, A)
+    U, V = checks.initial_factors(A, rank, init, generator)
 
     def run(epochs):  # changes U and V in place
         return sgd_epochs(rows, cols, values, U.numpy(), V.numpy(), lr, weight_decay, epochs)
 
-    epochs_per_call = max(1, WORK_PER_CALL // (len(values) * U.shape[1]))
-    return descend(run, epochs_per_call, U, V, num_epochs, lr, callback)
+    return descend(run, len(values), U, V, num_epochs, lr, callback)
 
 
 def gd_factorize_masked(
@@ -276,50 +235,46 @@ def gd_factorize_masked(
     not in a fixed order, so processors may differ in the last digits. All else, but for the
     default of lr, is as for `sgd_factorize_masked`.
     """
-    A = check_matrix(A)
-    M = check_mask(M, A)
-    num_epochs, lr, weight_decay = check_settings(num_epochs, lr, weight_decay, callback, A)
-    U, V = initial_factors(A, rank, init, generator)
-    decay_u = weight_decay * M.sum(1).to(A.dtype).numpy()
+    A = checks.check_matrix(A)
+    M = checks.check_mask(M, A)
+    num_epochs, lr, weight_decay = checks.check_settings(num_epochs, lr, weight_decay, callback, A)
+    U, V = checks.initial_factors(A, rank, init, generator)
+    decay_u = weight_decay * M.sum(1, keepdim=True).to(A.dtype).numpy()
     decay_v = weight_decay * M.sum(0).to(A.dtype).numpy()
     if A.numel() < SMALL or M.sum() < SPARSE * A.numel():
-        entries = observed_entries(A, M)
-        decays = (decay_u[:, None], decay_v[:, None])
+        rows, cols, values = checks.observed_entries(A, M)
+        arguments = (U.numpy(), V.numpy(), lr, decay_u, decay_v[:, None])  # U, V change in place
 
-        def run(epochs):  # changes U and V in place
-            return gd_entries(*entries, U.numpy(), V.numpy(), lr, *decays, epochs)
+        def run(epochs):
+            return gd_entries(rows, cols, values, *arguments, epochs)
 
-        epochs_per_call = max(1, WORK_PER_CALL // (len(entries[0]) * U.shape[1]))
-        return descend(run, epochs_per_call, U, V, num_epochs, lr, callback)
+        return descend(run, len(values), U, V, num_epochs, lr, callback)
     Vt = V.T.contiguous()
-    arguments = (A.numpy(), M.numpy(), U.numpy(), Vt.numpy(), lr)  # U and Vt change in place
-    steps_v = np.empty((BLOCKS, *Vt.shape), decay_u.dtype)  # one from each block of rows
     edges = np.linspace(0, len(A), BLOCKS + 1).astype(np.int64)
 
-    def run_block(b):
-        gd_rows(*arguments, decay_u, edges[b], edges[b + 1], steps_v[b])
+    def run_block(first, last):
+        return gd_rows(A.numpy(), M.numpy(), U.numpy(), Vt.numpy(), lr, decay_u, first, last)
 
     def run_in_blocks(_):  # one epoch
-        list(threads.map(run_block, range(BLOCKS)))  # waits for all
-        Vt.numpy()[:] += lr * (steps_v.sum(0) - decay_v * Vt.numpy())
+        steps_v = threads.map(run_block, edges[:-1], edges[1:])
+        Vt.numpy()[:] += lr * (sum(steps_v) - decay_v * Vt.numpy())
         return int(bool(U.isfinite().all() and Vt.isfinite().all()))
 
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        return descend(run_in_blocks, 1, U, Vt.T, num_epochs, lr, callback)
+        return descend(run_in_blocks, WORK_PER_CALL, U, Vt.T, num_epochs, lr, callback)
 
 
-def descend(run, epochs_per_call, U, V, num_epochs, lr, callback):
+def descend(run, num_entries, U, V, num_epochs, lr, callback):
     """Call run(epochs), which returns how many ended with finite factors, until all are done."""
+    epochs_per_call = max(1, WORK_PER_CALL // (num_entries * U.shape[1]))
     done = 0
     while done < num_epochs:
         epochs = 1 if callback else min(epochs_per_call, num_epochs - done)
         completed = run(epochs)
         if completed < epochs:
-            epoch = done + completed + 1
-            raise FloatingPointError(
-                f"the factors stopped being finite in epoch {epoch} of {num_epochs}: "
-                f"lr = {lr:g} is too large here; try a smaller one"
-            )
+            epoch = f"epoch {done + completed + 1} of {num_epochs}"
+            advice = f"lr = {lr:g} is too large here; try a smaller one"
+            raise FloatingPointError(f"the factors stopped being finite in {epoch}: {advice}")
         done += epochs
         if callback and callback(done, U.clone(), V.clone().contiguous()):
             break
@@ -331,15 +286,13 @@ def truncated_svd(A, rank):
 
     Returns U (m, rank), S (rank,), descending, and Vh (rank, n). No matrix of this rank comes
     closer to A in the Frobenius norm than U @ diag(S) @ Vh (Eckart & Young 1936). Raises TypeError
-    or ValueError for a bad argument, FloatingPointError where A's dtype does not hold the result.
+    or ValueError that names a bad argument.
     """
-    A = check_matrix(A)
-    check_mask(None, A)  # all entries are finite
-    if check_integer("rank", rank, at_least=1) > min(A.shape):
+    A = checks.check_matrix(A)
+    checks.check_mask(None, A)  # all entries are finite
+    if checks.check_integer("rank", rank, at_least=1) > min(A.shape):
         raise ValueError(f"rank is {rank}; A of {tuple(A.shape)} has rank {min(A.shape)} at most")
     U, S, Vh = torch.linalg.svd(A, full_matrices=False)
-    if not (U.isfinite().all() and S.isfinite().all() and Vh.isfinite().all()):
-        raise FloatingPointError(f"singular values beyond {A.dtype}'s range: pass smaller numbers")
     return U[:, :rank].clone(), S[:rank].clone(), Vh[:rank].clone()
 
 
@@ -348,13 +301,9 @@ def reconstruction_loss(A, U, V, M=None):
 
     A is (m, n), U (m, rank), V (n, rank) and M (m, n), of booleans or of 0 and 1; of a sparse A the
     stored entries count. Returns a tensor without dimensions in A's dtype; errors and sum are taken
-    in float64. Raises TypeError or ValueError that names a bad argument, and FloatingPointError
-    where the loss is beyond the range of A's dtype.
+    in float64. Raises TypeError or ValueError that names a bad argument.
     """
-    A = check_matrix(A, sparse=True)
-    U, V = check_factors(U, V, A)
-    entries = observed_entries(A, M)
-    loss = torch.tensor(squared_error(*entries, U.numpy(), V.numpy()), dtype=A.dtype)
-    if not loss.isfinite():
-        raise FloatingPointError(f"a loss beyond {A.dtype}'s range: pass smaller numbers")
-    return loss
+    A = checks.check_matrix(A, sparse=True)
+    U, V = checks.check_factors(U, V, A)
+    entries = checks.observed_entries(A, M)
+    return torch.tensor(squared_error(*entries, U.numpy(), V.numpy()), dtype=A.dtype)

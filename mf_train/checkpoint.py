@@ -38,26 +38,20 @@ def save(file, tensors, metadata):
 
 
 def load(file):
-    """Tensors and metadata; ValueError unless the file is sound in all that `save` writes."""
+    """Tensors and metadata; ValueError unless they are such as `save` writes."""
     try:
         with safe_open(file, "np") as stored:
             metadata = json.loads(stored.metadata()[KEY])
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}
-        check(tensors, **metadata)
+        m, n, rank = len(tensors["users"]), len(tensors["movies"]), metadata["settings"]["rank"]
+        factors = {"U": (m, rank), "V": (n, rank), "mu": (), "row": (m,), "col": (n,)}
+        needed = {name: (np.float32, shape) for name, shape in factors.items()}
+        needed |= {"users": (np.int32, (m,)), "movies": (np.int32, (n,))}
+        if {name: (x.dtype, x.shape) for name, x in tensors.items()} != needed:
+            raise ValueError("other tensors")
+        is_small = all((np.abs(x) < 2**31).all() for x in tensors.values())
+        if not is_small or metadata["epoch"] not in range(1, 10_000):
+            raise ValueError("NaN, numbers beyond those of factors, or no epoch")
     except Exception as error:  # whatever a damaged or foreign file may raise
         raise ValueError(f"{file} holds no factors of mf_train ({error})") from error
     return tensors, metadata
-
-
-def check(tensors, settings, digest, titles, epoch, rmse):
-    """ValueError unless tensors and metadata are such as a run writes."""
-    m, n, rank = len(tensors["users"]), len(titles), settings["rank"]
-    factors = {"U": (m, rank), "V": (n, rank), "mu": (), "row": (m,), "col": (n,)}
-    needed = {name: (np.float32, shape) for name, shape in factors.items()}
-    needed |= {"users": (np.int32, (m,)), "movies": (np.int32, (n,))}
-    if {name: (x.dtype, x.shape) for name, x in tensors.items()} != needed:
-        raise ValueError("other tensors")
-    if not all((np.abs(x) < 2**31).all() for x in tensors.values()):
-        raise ValueError("NaN, or numbers beyond those of factors")
-    if not all(isinstance(title, str) for title in titles) or type(epoch) is not int or epoch < 1:
-        raise ValueError("other titles, or no epoch")

@@ -35,13 +35,12 @@ class Shard:
         self.V = {run: V[self.col_edges[run] : self.col_edges[run + 1]] for run in self.own}
         self.blocks = {}  # indices begin at 0 in each
         for run in self.own:
-            first_row, end_row = self.row_edges[run : run + 2]
-            p, q = np.searchsorted(rows, [first_row, end_row])
+            p, q = np.searchsorted(rows, self.row_edges[run : run + 2])
             col_runs = np.searchsorted(self.col_edges, cols[p:q], side="right") - 1
             for col_run, first_col in enumerate(self.col_edges[:-1]):
                 k = p + np.flatnonzero(col_runs == col_run)
-                block = stagger(rows[k] - first_row, cols[k] - first_col, values[k])
-                self.blocks[run, col_run] = block
+                entries = rows[k] - self.row_edges[run], cols[k] - first_col, values[k]
+                self.blocks[run, col_run] = stagger(*entries)
 
     def descend(self, lr, weight_decay):
         """An epoch of SGD, stratum by stratum; FloatingPointError if factors do not stay finite.
@@ -50,28 +49,22 @@ class Shard:
         of columns to the run of rows before, which may belong to the process before.
         """
         threads = ThreadPoolExecutor(torch.get_num_threads())  # not `with`: Ctrl-C does not wait
-        settings = lr, weight_decay, 1
-        completed = 0
         for s in range(self.strata):
             pairs = [(run, (run + s) % self.strata) for run in self.own]
             jobs = []
             for run, col_run in pairs:
-                factors = self.U[run], self.V[col_run]
-                block = self.blocks[run, col_run]
-                jobs.append(threads.submit(sgd_epochs, *block, *factors, *settings))
+                block = (*self.blocks[run, col_run], self.U[run], self.V[col_run])
+                jobs.append(threads.submit(sgd_epochs, *block, lr, weight_decay, 1))
             if self.team.size > 1:  # one run of columns leaves and one comes, during the other jobs
                 leaving = self.V.pop(pairs[0][1])
                 coming = (pairs[-1][1] + 1) % self.strata
                 size = self.col_edges[coming + 1] - self.col_edges[coming]
                 self.V[coming] = np.empty((size, leaving.shape[1]), leaving.dtype)
                 self.team.pass_on(leaving, self.V[coming], jobs[0])
-            completed += sum(job.result() for job in jobs)
+            if not all([job.result() for job in jobs]):  # which wait, before any block is used
+                reason = f"factors stopped being finite in epoch {self.epoch + 1}: lr = {lr:g}"
+                raise FloatingPointError(f"{reason} is too large here; try a smaller one")
         self.epoch += 1
-        if self.team.sum(completed) < self.strata**2:
-            advice = f"lr = {lr:g} is too large here; try a smaller one"
-            raise FloatingPointError(
-                f"factors stopped being finite in epoch {self.epoch}: {advice}"
-            )
 
     def factors(self):
         """U and V of the own runs; after an epoch, V is back where it began."""
@@ -108,8 +101,7 @@ def least_squares(rows, cols, values, shape, damping):
             biases[this] = bias
         if not change > tolerance:  # also if it is NaN
             return mu, *biases
-    reason = f"the baseline has not converged in {MAX_PASSES} passes"
-    raise ValueError(f"damping is {damping:g}; {reason}: these entries need more")
+    raise ValueError(f"damping is {damping:g}; not converged: these entries need more of it")
 
 
 @strict
