@@ -76,7 +76,7 @@ class Claim(namedtuple("Claim", ["name", *REQUIRED, *OPTIONAL], defaults=[None] 
             if np.ndim(figure) == 2:
                 figures[name] = _mathml(figure) if as_html else str(figure).replace("'", "")
         stated = self.says or f"“{self.words.strip()}”"
-        found = "The figure is not computed here." if shown is None else self.found
+        found = "It is not computed here." if shown is None else self.found
         stop = ("</math>.", "<mo>.</mo></math>")  # so that no line begins with a full stop
         return tuple(as_text(x).format(**figures).replace(*stop) for x in (stated, found))
 

@@ -27,11 +27,21 @@ SMALL = 10_000  # cells; with fewer, GD visits the observed entries one by one,
 SPARSE = 0.1  # and with a smaller share of them observed
 
 
-# Compiled once: what is cached needs a writable folder, which NUMBA_CACHE_DIR can name.
-# IEEE arithmetic in the order that is written: the same bits everywhere.
-strict = numba.njit(cache=True, nogil=True)
+def compiled(**options):
+    """numba.njit, for threads in parallel, cached on disk if a folder is writable."""
+
+    def decorate(loop):
+        try:
+            return numba.njit(cache=True, nogil=True, **options)(loop)
+        except RuntimeError:  # numba found no such folder
+            return numba.njit(nogil=True, **options)(loop)
+
+    return decorate
+
+
+strict = compiled()  # IEEE arithmetic in the order that is written: the same bits everywhere
 # Sums in any order and fused with products, so that they become vector instructions.
-fast = numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+fast = compiled(fastmath={"reassoc", "contract", "nsz"})
 
 
 @strict
@@ -286,13 +296,15 @@ def truncated_svd(A, rank):
 
     Returns U (m, rank), S (rank,), descending, and Vh (rank, n). No matrix of this rank comes
     closer to A in the Frobenius norm than U @ diag(S) @ Vh (Eckart & Young 1936). Raises TypeError
-    or ValueError that names a bad argument.
+    or ValueError for a bad argument, FloatingPointError where A's dtype does not hold the result.
     """
     A = checks.check_matrix(A)
     checks.check_mask(None, A)  # all entries are finite
     if checks.check_integer("rank", rank, at_least=1) > min(A.shape):
         raise ValueError(f"rank is {rank}; A of {tuple(A.shape)} has rank {min(A.shape)} at most")
     U, S, Vh = torch.linalg.svd(A, full_matrices=False)
+    if not (U.isfinite().all() and S.isfinite().all() and Vh.isfinite().all()):
+        raise FloatingPointError(f"singular values beyond {A.dtype}'s range: pass smaller numbers")
     return U[:, :rank].clone(), S[:rank].clone(), Vh[:rank].clone()
 
 
@@ -301,9 +313,13 @@ def reconstruction_loss(A, U, V, M=None):
 
     A is (m, n), U (m, rank), V (n, rank) and M (m, n), of booleans or of 0 and 1; of a sparse A the
     stored entries count. Returns a tensor without dimensions in A's dtype; errors and sum are taken
-    in float64. Raises TypeError or ValueError that names a bad argument.
+    in float64. Raises TypeError or ValueError that names a bad argument, and FloatingPointError
+    where the loss is beyond the range of A's dtype.
     """
     A = checks.check_matrix(A, sparse=True)
     U, V = checks.check_factors(U, V, A)
     entries = checks.observed_entries(A, M)
-    return torch.tensor(squared_error(*entries, U.numpy(), V.numpy()), dtype=A.dtype)
+    loss = torch.tensor(squared_error(*entries, U.numpy(), V.numpy()), dtype=A.dtype)
+    if not loss.isfinite():
+        raise FloatingPointError(f"a loss beyond {A.dtype}'s range: pass smaller numbers")
+    return loss

@@ -58,4 +58,7 @@ def fit_baseline(A, M, damping):
     entries = checks.observed_entries(A, M)
     damping = checks.check_number("damping", damping)
     baseline = least_squares(*entries, A.shape, damping)
-    return tuple(torch.as_tensor(np.asarray(x), dtype=A.dtype) for x in baseline)
+    baseline = tuple(torch.as_tensor(np.asarray(x), dtype=A.dtype) for x in baseline)
+    if not all(x.isfinite().all() for x in baseline):
+        raise FloatingPointError(f"a baseline beyond {A.dtype}'s range: pass smaller numbers")
+    return baseline

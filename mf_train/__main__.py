@@ -2,9 +2,10 @@
 
     python -m mf_train ml-25m.zip --rank 32 --epochs 20 --out build/factors
     torchrun --standalone --nproc-per-node 4 -m mf_train ml-25m.zip --rank 32 --out build/factors
+    python -m mf_train recommend build/factors --user 17
 
 User i is predicted to give movie j mu + row[i] + col[j] + U[i] . V[j] stars. The file has these
-tensors, and the numbers of users and movies; its metadata "mf_train" are JSON: epoch, RMSE ...
+tensors, and the numbers of users and movies; its metadata "mf_train" are JSON: titles, RMSE ...
 """
 
 import argparse
@@ -20,7 +21,7 @@ import pandas as pd
 import torch
 
 from mf_core import squared_error
-from mf_data import read_ratings
+from mf_data import read_movies, read_ratings
 from mf_train.checkpoint import load, lock, save
 from mf_train.processes import Team
 from mf_train.strata import Shard, least_squares
@@ -34,11 +35,12 @@ SETTINGS = {  # what decides the result: of each the default, the lowest, a boun
     "seed": (0, 0, 2**63, "of the initial factors and of what is held out"),
     "held_out": (0.1, 0.0, 1.0, "share of the ratings to test on"),
 }
-OPTIONS = SETTINGS | {
+TRAIN = SETTINGS | {
     "epochs": (20, 1, 10_000, "passes over the ratings"),
     "checkpoint": (1, 1, 10_000, "write FILE every N epochs, and after the last"),
     "timeout": (30.0, 1.0, 1e6, "seconds without an answer until another process is lost"),
 }
+RECOMMEND = {"user": (-1, 0, 2**31, "a user's number"), "count": (10, 1, 10**6, "of movies")}
 
 
 def train(options):
@@ -97,6 +99,9 @@ def prepare(options):
     if len(twice) > 0:
         user, movie, _ = twice.iloc[0].astype(int)
         raise ValueError(f"{path} has two ratings of movie {movie} by user {user}: drop one")
+    titles = read_movies(path).set_index("movieId")["title"].reindex(movies)
+    if titles.isna().any():
+        raise ValueError(f"{path} lacks movie {titles.index[titles.isna()][0]}, which has ratings")
     table = rows.astype(np.int32), cols.astype(np.int32), ratings["rating"].to_numpy()
     train = [column[order[~is_test[order]]] for column in table]
     test = [column[order[is_test[order]]] for column in table]
@@ -116,24 +121,54 @@ def prepare(options):
         mu, row, col = (np.asarray(x, np.float32) for x in baseline)
         tensors = {"U": U.numpy(), "V": V.numpy(), "mu": mu, "row": row, "col": col}
     tensors |= {"users": users.to_numpy(), "movies": movies.to_numpy()}
+    metadata["titles"] = titles.tolist()
     for rows, cols, values in (train, test):
         values -= tensors["mu"] + tensors["row"][rows] + tensors["col"][cols]
     return tensors, metadata, train, test
 
 
+def recommend(options):
+    """Print the movies with the highest predictions for a user."""
+    tensors, metadata = load(options.factors)
+    users = np.flatnonzero(tensors["users"] == options.user)
+    if len(users) == 0:
+        raise ValueError(f"--user is {options.user}; {options.factors} has no such user")
+    stars = tensors["mu"] + tensors["row"][users[0]] + tensors["col"]
+    stars += tensors["V"] @ tensors["U"][users[0]]
+    best = np.argsort(-stars, kind="stable")
+    if options.ratings:
+        ratings = read_ratings(options.ratings)
+        rated = ratings.loc[ratings["userId"] == options.user, "movieId"]
+        best = best[~np.isin(tensors["movies"][best], rated)]
+    for movie in best[: options.count]:
+        print(f"{stars[movie]:.2f}  {metadata['titles'][movie]}", flush=True)
+
+
+def factors_file(name):
+    if not name or name.endswith("/"):
+        raise argparse.ArgumentTypeError("it needs the name of a file")
+    return Path(name.removesuffix(".safetensors") + ".safetensors")
+
+
 def parsed(arguments):
     """The options; argparse ends the process with a message when they are wrong."""
-    parser = argparse.ArgumentParser("mf_train", description=__doc__.splitlines()[0])
-    parser.add_argument("ratings", type=Path, help="a folder or zip file of MovieLens")
-    parser.add_argument("--out", required=True, help="FILE.safetensors")
-    parser.add_argument("--resume", action="store_true", help="go on from FILE, if it exists")
-    for name, (default, low, bound, meaning) in OPTIONS.items():
+    more = "mf_train recommend FILE --user N: print the best movies for a user"
+    parser = argparse.ArgumentParser("mf_train", description=__doc__.splitlines()[0], epilog=more)
+    numbers = RECOMMEND if arguments[:1] == ["recommend"] else TRAIN
+    if numbers is RECOMMEND:
+        parser.add_argument("command")
+        parser.add_argument("factors", type=factors_file, help="the --out of a run")
+        parser.add_argument("--ratings", type=Path, help="leave out what the user rates there")
+    else:
+        parser.add_argument("ratings", type=Path, help="a folder or zip file of MovieLens")
+        parser.add_argument("--out", type=factors_file, required=True, help="FILE.safetensors")
+        parser.add_argument("--resume", action="store_true", help="go on from FILE, if it exists")
+    for name, (default, low, bound, meaning) in numbers.items():
         option = "--" + name.replace("_", "-")
         text = f"{meaning}, from {low} on and below {bound} [{default}]"
         parser.add_argument(option, type=type(low), default=default, metavar="N", help=text)
     options = parser.parse_args(arguments)
-    options.out = Path(options.out.removesuffix(".safetensors") + ".safetensors")
-    for name, (_, low, bound, _) in OPTIONS.items():
+    for name, (_, low, bound, _) in numbers.items():
         if not low <= getattr(options, name) < bound:
             parser.error(f"--{name.replace('_', '-')} needs to be from {low} on and below {bound}")
     return options
@@ -144,8 +179,10 @@ def main(arguments):
     options = parsed(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # torchrun's, if a process has died
     try:
-        train(options)
+        (recommend if arguments[0] == "recommend" else train)(options)
         return 0
+    except BrokenPipeError:
+        message = "standard output is closed"
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         message = str(error)
     except RuntimeError as error:  # torch's: without memory, or from gloo

@@ -50,6 +50,8 @@ def load(file):
         if {name: (x.dtype, x.shape) for name, x in tensors.items()} != needed:
             raise ValueError("other tensors")
         is_small = all((np.abs(x) < 2**31).all() for x in tensors.values())
+        if len(metadata["titles"]) != n:
+            raise ValueError("other titles")
         if not is_small or metadata["epoch"] not in range(1, 10_000):
             raise ValueError("NaN, numbers beyond those of factors, or no epoch")
     except Exception as error:  # whatever a damaged or foreign file may raise

@@ -19,7 +19,10 @@ class Team:
     @classmethod
     def of_torchrun(cls, timeout):
         """Meet the others. Then one that does not answer for so many seconds is lost."""
-        process, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        try:
+            process, size = (int(os.environ.get(k, v)) for k, v in (("RANK", 0), ("WORLD_SIZE", 1)))
+        except ValueError as error:
+            raise ValueError(f"RANK and WORLD_SIZE are whole numbers: {error}") from error
         if size > 1:
             if os.environ.get("LOCAL_WORLD_SIZE") == str(size) and sys.platform == "linux":
                 os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # nothing leaves this machine

@@ -1,6 +1,8 @@
 """mf_core against the coursework's own PyTorch loops: equality, properties, bits, refusals."""
 
 import _thread
+import subprocess
+import sys
 import threading
 import time
 
@@ -314,6 +316,27 @@ def test_a_v_that_overflows_alone_is_found(factorize):
     start = torch.tensor([[1e5]]), torch.tensor([[0.0]])  # V becomes 1e36 * 1e5; U has met V = 0
     with pytest.raises(FloatingPointError, match="epoch 1 of 1: lr = 1 is too large"):
         factorize(torch.tensor([[1e36]]), torch.ones(1, 1), 1, 1, 1.0, init=start)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's own of the same
+@both_dtypes
+def test_a_result_beyond_the_dtypes_range_is_an_error(dtype):
+    top = torch.finfo(dtype).max
+    A, M = torch.tensor([[top, top], [top, -top]], dtype=dtype), torch.ones(2, 2)
+    for call, words in [
+        (lambda: reconstruction_loss(A, M, M), "a loss beyond"),
+        (lambda: truncated_svd(A, 1), "singular values beyond"),
+        (lambda: truncated_svd(A.abs(), 2), "singular values beyond"),  # infinite and 0
+    ]:
+        with pytest.raises(FloatingPointError, match=f"{words} {dtype}'s range"):
+            call()
+
+
+def test_where_no_folder_can_be_written_every_process_compiles():
+    nowhere = "from numba.core import caching; caching.CacheImpl._locator_classes = []"
+    call = "import torch, mf_core; print(mf_core.sgd_factorize(torch.ones(2, 2), 1, 3)[0].shape)"
+    command = [sys.executable, "-c", f"{nowhere}\n{call}"]
+    assert "[2, 1]" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 # -------------------------------------------------------------------------------------- refusals

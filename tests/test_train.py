@@ -94,6 +94,8 @@ def test_the_number_of_threads_changes_no_bit():
      FloatingPointError, "epoch 2: lr = 0.9 is .* smaller one"),
     (lambda A: mf_train.fit_baseline(A, None, -1), ValueError, "damping is -1"),
     (lambda A: mf_train.fit_baseline(A, A > 9, 1), ValueError, "M observes no entry"),
+    (lambda A: mf_train.fit_baseline(1.7e308 * torch.tensor([[1, 1], [1, -1]]).double(), None, 0),
+     FloatingPointError, "a baseline beyond torch.float64's range"),
 ])  # fmt: skip
 def test_a_bad_call_names_the_argument(call, kind, words):
     with pytest.raises(kind, match=words):
@@ -133,6 +135,8 @@ def test_a_baseline_that_does_not_converge_says_so():
 
 def write_ratings(folder, lines):
     (folder / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *lines, ""]))
+    titles = [f"{7 * j + 2},Film {j},Drama" for j in range(60)]
+    (folder / "movies.csv").write_text("\n".join(["movieId,title,genres", *titles, ""]))
     return folder
 
 
@@ -241,6 +245,7 @@ def damaged(tensors, metadata):
     yield "too large", tensors | {"V": np.full_like(tensors["V"], 2.0**31)}, metadata
     yield "float64", tensors | {"U": tensors["U"].astype(float)}, metadata
     yield "no mu", {name: x for name, x in tensors.items() if name != "mu"}, metadata
+    yield "a title less", tensors, metadata | {"titles": metadata["titles"][1:]}
     yield "no epoch", tensors, metadata | {"epoch": 0}
     yield "half an epoch", tensors, metadata | {"epoch": 1.5}
     yield "no settings", tensors, {k: v for k, v in metadata.items() if k != "settings"}
@@ -259,6 +264,24 @@ def test_a_file_that_no_run_has_written_is_refused_before_it_is_used(
         refusal = "is of other ratings" if "user" in reason else "holds no factors of mf_train"
         assert refusal in capsys.readouterr().err, reason
         assert out.read_bytes() == before
+        assert "user" in reason or run("recommend", out, "--user=1") == 1, reason
+
+
+def test_recommend_prints_the_highest_predictions_that_the_user_has_not_rated(
+    ratings, alone, capsys
+):
+    f, _ = checkpoint.load(alone)
+    stars = f["mu"] + f["row"][5] + f["col"] + f["V"] @ f["U"][5]
+    table = np.loadtxt(ratings / "ratings.csv", delimiter=",", skiprows=1)
+    rated = set(table[table[:, 0] == f["users"][5], 1])
+    best = [k for k in np.argsort(-stars) if f["movies"][k] not in rated][:3]
+    arguments = ["recommend", alone, f"--ratings={ratings}", "--count=3"]
+    assert run(*arguments, f"--user={f['users'][5]}") == 0
+    lines = [f"{stars[k]:.2f}  Film {f['movies'][k] // 7}" for k in best]
+    assert capsys.readouterr().out.splitlines() == lines
+    for option in ("--user=2", "--user=-1"):
+        assert run(*arguments, option) in (1, 2)
+        assert "--user" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_full_disk_leaves_the_old_file_and_is_named(ratings, alone, monkeypatch, capsys):
@@ -274,6 +297,7 @@ BOUNDS = [
     "rank=0", "rank=10000", "lr=0", "lr=10", "lr=nan", "weight-decay=-1", "weight-decay=10",
     "damping=-1", "damping=1e9", "strata=0", "strata=10000", "seed=-1", f"seed={2**63}",
     "held-out=-1", "held-out=1", "epochs=0", "epochs=10000", "epochs=2.5", "timeout=0.9",
+    "out=", "out=x/",
 ]  # fmt: skip
 
 
@@ -297,6 +321,7 @@ def test_an_option_that_does_not_fit_is_named(ratings, alone, tmp_path, capsys, 
 @pytest.mark.parametrize(("change", "words"), [
     (lambda lines: [*lines, lines[0]], "two ratings of movie [0-9]+ by user [0-9]+: drop one"),
     (lambda lines: lines[1:], "is of other ratings"),
+    (lambda lines: [*lines, "1,999,3,0"], "lacks movie 999"),
 ])  # fmt: skip
 def test_ratings_that_do_not_fit_are_refused(ratings, alone, tmp_path, capsys, change, words):
     lines = (ratings / "ratings.csv").read_text().splitlines()[1:]
@@ -318,4 +343,6 @@ def test_a_team_is_what_torchrun_says_and_leaves_no_machine_without_need(monkeyp
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "6")
     assert run("ml.zip", "--out=x", "--strata=5") == 1
     assert "--strata is 5; 6 processes need 6" in capsys.readouterr().err
+    monkeypatch.setenv("RANK", "x")
+    assert run("ml.zip", "--out=x") == 1 and "RANK" in capsys.readouterr().err
     assert os.environ.get("GLOO_SOCKET_IFNAME") == ("lo" if sys.platform == "linux" else None)
