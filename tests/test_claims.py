@@ -66,7 +66,7 @@ def test_an_open_claim_is_decided_by_its_value(displays):
         data = displays.pop()
         assert data[MIME] == {"name": "a", "recomputed": shown, "verdict": verdict}
         assert verdict in data["text/plain"] and f"{verdict}</strong>" in data["text/html"]
-    assert "The figure is not computed here." in data["text/plain"]
+    assert "It is not computed here." in data["text/plain"]
 
 
 def test_a_claim_is_shown_as_text_as_html_and_for_the_table(displays):
