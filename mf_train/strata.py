@@ -61,7 +61,7 @@ class Shard:
                 size = self.col_edges[coming + 1] - self.col_edges[coming]
                 self.V[coming] = np.empty((size, leaving.shape[1]), leaving.dtype)
                 self.team.pass_on(leaving, self.V[coming], jobs[0])
-            if not all([job.result() for job in jobs]):  # which wait, before any block is used
+            if not all([job.result() for job in jobs]):  # in a list, so that all of them have ended
                 reason = f"factors stopped being finite in epoch {self.epoch + 1}: lr = {lr:g}"
                 raise FloatingPointError(f"{reason} is too large here; try a smaller one")
         self.epoch += 1

@@ -422,7 +422,7 @@ def test_the_other_functions_name_the_argument_too(call, words):
     ([[2**40], [0]], [1.0], "A is a malformed"),
     ([[2], [0]], [1.0], "A is a malformed"),
     ([[0], [2]], [1.0], "A is a malformed"),
-    ([[-1], [0]], [1.0], "A is a malformed"),
+    ([[-1, 1], [0, 1]], [1.0, 2.0], "A is a malformed"),
     ([[1, 0], [-1, 1]], [1.0, 2.0], "A is a malformed"),
 ])  # fmt: skip
 @pytest.mark.parametrize("coalesced", [True, False])

@@ -4,10 +4,8 @@ import hashlib
 import http.server
 import os
 import shutil
-import signal
 import sys
 import threading
-import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -24,9 +22,6 @@ def test_the_coursework_matrix_is_the_printed_one_with_two_entries_missing():
     assert M.dtype == torch.bool and torch.nonzero(~M).tolist() == [[1, 0], [2, 1]]
 
 
-# ---------------------------------------------------------------------------------------- MovieLens
-
-
 def test_ml_latest_small_is_the_published_one():
     account = (mf_data.DATA / "README.md").read_text(encoding="utf-8")
     for name in ("ratings.csv", "movies.csv"):
@@ -39,11 +34,11 @@ def test_ml_latest_small_is_the_published_one():
 
 # Users and movies out of order; the last movie has no rating.
 RATINGS = "7,3,4.5,9\n2,3,0.5,7\n2,1,5.0,8\n7,8,3.0,6\n"
-MOVIES = "3,Three: $5,War\n1,Amélie,Comedy\n8,NA,War\n9,None,War\n"
+MOVIES = '3,"B": $5,War\n1,Amélie,Comedy\n8,NA,War\n9,None,War\n'
 FLAGS = {",Comedy": "||||0|0|0|0|0|1" + "|0" * 13, ",War": "||||0" + "|0" * 16 + "|1|0"}
 CSV = {
     "ratings.csv": "userId,movieId,rating,timestamp\n" + RATINGS,
-    "movies.csv": "movieId,title,genres\n" + MOVIES,
+    "movies.csv": "movieId,title,genres\n" + MOVIES.replace('"B": $5', '"""B"": $5"'),
 }
 DAT = {"ratings.dat": RATINGS.replace(",", "::"), "movies.dat": MOVIES.replace(",", "::")}
 ML_100K = {"u.data": RATINGS.replace(",", "\t"), "u1.base": "2\t3\t0.5\t7\n", "u.item": MOVIES}
@@ -52,7 +47,7 @@ for genre, flags in FLAGS.items():
 ML_100K["u.item"] = ML_100K["u.item"].replace(",", "|")
 TABLE = [[5.0, 0.0], [0.5, 4.5], [0.0, 3.0]]
 TIMES = [[8, 0], [7, 9], [0, 6]]
-TITLES = ["Amélie", "Three: $5", "NA"]
+TITLES = ["Amélie", '"B": $5', "NA"]
 
 
 def stored(path, files, encoding="utf-8"):
@@ -67,124 +62,76 @@ def stored(path, files, encoding="utf-8"):
 
 
 @pytest.mark.parametrize("name", ["ml", "ml.zip"])
-@pytest.mark.parametrize(
-    ("files", "encoding"),
-    [(CSV, "utf-8"), (CSV, "utf-8-sig"), (DAT, "utf-8"), (DAT, "latin-1"), (ML_100K, "latin-1")],
-    ids=["ml-25m", "with a mark", "ml-10m", "ml-1m", "ml-100k"],
-)
+@pytest.mark.parametrize(("files", "encoding"), [
+    (CSV, "utf-8"), (CSV, "utf-8-sig"), (DAT, "utf-8"), (DAT, "latin-1"), (ML_100K, "latin-1"),
+], ids=["ml-25m", "with a mark", "ml-10m", "ml-1m", "ml-100k"])  # fmt: skip
 def test_every_published_format_gives_movies_by_users_in_the_order_of_their_numbers(
     tmp_path, name, files, encoding
 ):
     path = stored(tmp_path / name, files, encoding)
-    before = sorted(tmp_path.rglob("*"))
     ratings = load_ratings(path=path)
     assert ratings.A.tolist() == TABLE and ratings.A.dtype == torch.float32
     assert torch.equal(ratings.M, ratings.A > 0)
     assert ratings.times.tolist() == TIMES and ratings.times.dtype == torch.int64
     assert ratings.titles == TITLES and ratings.genres == ["Comedy", "War", "War"]
-    assert sorted(tmp_path.rglob("*")) == before  # a zip is not unpacked
 
 
-def test_a_fold_of_ml_100k_is_named_itself(tmp_path):
-    folder = stored(tmp_path / "ml", ML_100K, "latin-1")
-    ratings = load_ratings(path=folder / "u1.base")
-    assert ratings.A.tolist() == [[0.5]] and ratings.titles == ["Three: $5"]
-
-
-def test_the_tables_are_read_as_they_stand(tmp_path):
+def test_the_tables_and_a_fold_are_read_as_they_stand(tmp_path):
     ratings, movies = read_ratings(stored(tmp_path / "ml", CSV)), read_movies(tmp_path / "ml")
     assert ratings["rating"].tolist() == [4.5, 0.5, 5.0, 3.0]
     dtypes = {"userId": "int32", "movieId": "int32", "rating": "float32"}
     assert ratings.dtypes.astype(str).to_dict() == dtypes
-    assert read_ratings(tmp_path / "ml", times=True)["timestamp"].tolist() == [9, 7, 8, 6]
     assert movies.to_csv(index=False) == CSV["movies.csv"]
-
-
-@pytest.mark.parametrize(
-    ("file", "text", "title"),
-    [
-        ("movies.csv", 'movieId,title,genres\n3,"a,\r\n""b""",1\n', 'a,\r\n"b"'),
-        ("movies.csv", "movieId,title,genres\n3,1984,1\n", "1984"),
-        ("movies.dat", '3::"b" the::1\n', '"b" the'),
-    ],
-)
-def test_a_title_is_text_as_it_stands(tmp_path, file, text, title):
-    path = stored(tmp_path / "ml", (CSV if file in CSV else DAT) | {file: text})
-    assert read_movies(path)["title"].tolist() == [title]
+    fold = stored(tmp_path / "ml-100k", ML_100K, "latin-1") / "u1.base"
+    assert load_ratings(path=fold).titles == ['"B": $5']
 
 
 def test_a_table_of_too_many_cells_for_a_dense_one_is_sparse(tmp_path, monkeypatch):
     path = stored(tmp_path / "ml", CSV)
-    monkeypatch.setattr(mf_data, "MAX_CELLS", 6)  # it has 3 x 2
-    assert load_ratings(path=path).A.layout == torch.strided
-    monkeypatch.setattr(mf_data, "MAX_CELLS", 5)
+    monkeypatch.setattr(mf_data, "MAX_CELLS", 5)  # it has 3 x 2
     ratings = load_ratings(path=path)
     assert ratings.A.is_sparse and ratings.A.is_coalesced() and ratings.M is None
     assert ratings.A.to_dense().tolist() == TABLE and ratings.times.to_dense().tolist() == TIMES
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "words"),
-    [
-        ("ratings.csv", "4.5", "6.5", "a rating outside 0.5 to 5.*'movieId': 3.*6.5"),
-        ("ratings.csv", "3.0", "inf", "a rating outside"),
-        ("ratings.csv", "3.0", "", "an empty field"),
-        ("ratings.csv", "7,8,3.0,6\n", "7,8,3.0,6,1\n", "Expected 4 fields in line 5, saw 5"),
-        ("ratings.csv", ".", ",", "more fields"),
-        ("ratings.csv", "7,8,", "7.5,8,", "cannot be read"),
-        ("ratings.csv", "7,8,", "4294967298,8,", "cannot be read"),
-        ("ratings.csv", "rating,", "stars,", "rating.* not in"),
-        ("ratings.csv", CSV["ratings.csv"], "", "No columns"),
-        ("ratings.csv", CSV["ratings.csv"][32:], "", "no line"),
-        ("ratings.csv", "2,1,5.0", "2,3,5.0", "a second rating of movie 3 by user 2"),
-        ("ratings.csv", "7,8,", "7,88,", "rates movie 88 and has no title"),
-        ("movies.csv", "NA", "", "an empty field"),
-        ("movies.csv", "NA", "N, A", "Expected 3 fields in line 4, saw 4"),
-        ("movies.csv", "9,", "8,", "lists movie 8 twice"),
-        ("movies.csv", "é", "\udce9", "codec can't decode"),
-    ],
-)
 @pytest.mark.parametrize("name", ["ml", "ml.zip"])
+@pytest.mark.parametrize(("file", "old", "new", "words"), [
+    ("ratings.csv", "4.5", "6.5", "a rating outside 0.5 to 5.*'movieId': 3.*6.5"),
+    ("ratings.csv", "3.0", "", "an empty field"),
+    ("ratings.csv", "7,8,3.0,6\n", "7,8,3.0,6,1\n", "Expected 4 fields in line 5, saw 5"),
+    ("ratings.csv", ".", ",", "more fields"),
+    ("ratings.csv", "7,8,", "4294967298,8,", "cannot be read"),
+    ("ratings.csv", "rating,", "stars,", "rating.* not in"),
+    ("ratings.csv", CSV["ratings.csv"][32:], "", "no line"),
+    ("ratings.csv", "2,1,5.0", "2,3,5.0", "a second rating of movie 3 by user 2"),
+    ("ratings.csv", "7,8,", "7,88,", "rates movie 88 and has no title"),
+    ("movies.csv", "9,", "8,", "lists movie 8 twice"),
+    ("movies.csv", "é", "\udce9", "codec can't decode"),
+])  # fmt: skip
 def test_a_broken_file_is_refused_by_name_in_one_line(
     tmp_path, monkeypatch, name, file, old, new, words
 ):
     monkeypatch.setattr(mf_data, "CHUNK", 3)  # so that some faults lie in the second part
-    assert old in CSV[file]
     path = stored(tmp_path / name, CSV | {file: CSV[file].replace(old, new)})
     with pytest.raises(ValueError, match=words) as error:
         load_ratings(path=path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "files", "words"),
-    [
-        ("ml.zip", None, " is missing.*make data"),
-        (__file__, None, " is neither a folder nor a sound zip file"),
-        ("ml", {"README.txt": ""}, " has 0 of ratings.csv, .*; it needs one"),
-        ("ml", CSV | DAT, " has 2 of"),
-        ("ml.zip", CSV | {"more/ratings.csv": ""}, " has 2 of"),
-        ("ml", {"ratings.csv": ""}, "/movies.csv is missing.*data/README.md"),
-        ("ml.zip", CSV | {"movies.csv": "\n" * 1_300_000}, " unpacks to far too much .*movies.csv"),
-    ],
-)
+@pytest.mark.parametrize(("name", "files", "words"), [
+    ("ml.zip", None, " is missing.*make data"),
+    (__file__, None, " is neither a folder nor a sound zip file"),
+    ("ml", {"README.txt": ""}, " has 0 of ratings.csv, .*; it needs one"),
+    ("ml.zip", CSV | {"more/ratings.csv": ""}, " has 2 of"),
+    ("ml", {"ratings.csv": ""}, "/movies.csv is missing.*data/README.md"),
+    ("ml.zip", CSV | {"movies.csv": "\n" * 1_300_000}, " unpacks to far too much .*movies.csv"),
+])  # fmt: skip
 def test_what_is_no_whole_set_is_refused(tmp_path, name, files, words):
     path = tmp_path / name
     if files is not None:
         stored(path, files)
     with pytest.raises((ValueError, FileNotFoundError), match=f"{name}{words}"):
         load_ratings(path=path)
-
-
-def test_ctrl_c_while_a_zip_is_read_is_no_fault_of_the_file(tmp_path, interruptible, monkeypatch):
-    """pandas makes an error of its own of it."""
-    file = stored(tmp_path / "ml.zip", CSV)
-    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
-        read_ratings(file)
-
-
-# ------------------------------------------------------------------------------- the course's files
 
 
 @pytest.fixture
@@ -199,6 +146,8 @@ def test_course_zeros_are_not_ratings_and_titles_go_by_their_numbers(course):
     ratings = load_ratings("course", course)
     assert ratings.A.tolist() == [[0, 5], [1, 0], [3, 2.5]] and ratings.A.dtype == torch.float32
     assert torch.equal(ratings.M, ratings.A > 0) and ratings.titles == ["Zero", "One", "NA"]
+    with pytest.raises(ValueError, match="source is 'netflix'.*'movielens' or 'course'"):
+        load_ratings("netflix")
 
 
 class Evil:
@@ -206,39 +155,25 @@ class Evil:
         return (os.mkdir, ("owned",))
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("ratings.pt", Evil(), "not a tensor"),
-        ("ratings.pt", torch.ones(3, 2, dtype=torch.int64), "2-D float tensor"),
-        ("ratings.pt", torch.ones(3, 2).to_sparse(), "2-D float tensor"),
-        ("ratings.pt", torch.ones(1).expand(10**6, 10**6), "at most"),
-        ("ratings.pt", torch.zeros(3, 2), "no rating"),
-        ("ratings.pt", torch.full((3, 2), 6.0), "other values"),
-        ("ratings.pt", torch.full((3, 2), float("nan")), "other values"),
-        ("ratings.pt", None, "is missing.*data/README.md"),
-        ("titles.csv", None, "is missing.*data/README.md"),
-        ("titles.csv", "movie,name\n0,Zero\n1,One\n", "one title for each of the 3 movies"),
-        ("titles.csv", "movie,name\n0,Zero\n1,\n2,Two\n", "an empty field"),
-        ("titles.csv", "movie,title\n0,Zero\n1,One\n2,Two\n", "name.* not in"),
-    ],
-)
+@pytest.mark.parametrize(("name", "content", "words"), [
+    ("ratings.pt", Evil(), "not a tensor"),
+    ("ratings.pt", torch.ones(3, 2, dtype=torch.int64), "2-D float tensor"),
+    ("ratings.pt", torch.ones(1).expand(10**6, 10**6), "at most"),
+    ("ratings.pt", torch.zeros(3, 2), "no rating"),
+    ("ratings.pt", torch.full((3, 2), 6.0), "other values"),
+    ("titles.csv", "movie,name\n0,Zero\n1,One\n", "one title for each of the 3 movies"),
+])  # fmt: skip
 def test_a_broken_course_file_is_refused_and_no_pickle_is_run(
     course, monkeypatch, name, content, words
 ):
     monkeypatch.chdir(course)
-    if content is None:
-        Path(name).unlink()
-    elif isinstance(content, str):
+    if isinstance(content, str):
         Path(name).write_text(content)
     else:
         torch.save(content, name)
     with pytest.raises((ValueError, FileNotFoundError), match=f"{course / name} .*{words}"):
         load_ratings("course", course)
     assert not Path("owned").exists()
-
-
-# ---------------------------------------------------------------------------------------- downloads
 
 
 @pytest.fixture
@@ -293,8 +228,3 @@ def test_a_file_of_the_users_is_kept_and_its_difference_from_the_published_one_t
     with pytest.warns(UserWarning, match=f"{mine} is not the file that the course") as caught:
         assert load_ratings("course", folder).A.tolist() == [[1, 1]] * 3
     assert caught[0].filename == __file__  # where it was asked for
-
-
-def test_a_wrong_source_is_named():
-    with pytest.raises(ValueError, match="source is 'netflix'.*'movielens' or 'course'"):
-        load_ratings("netflix")
