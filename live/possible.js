@@ -5,7 +5,7 @@
 "use strict";
 
 (() => {
-  const { sgd } = window.mf;
+  const { runOnce, dot } = window.mf;
   const SEEDS = 1000;
   const SINGLE = 1e-6; // a relative error that no short sum in single precision exceeds
   const SIGNS = {
@@ -58,7 +58,6 @@
 
   // ------------------------------------------------------------------ matrices
   const sum = numbers => numbers.reduce((total, x) => total + x, 0);
-  const dot = (u, v) => sum(u.map((x, k) => x * v[k]));
   const norm = X => Math.hypot(...X.flat());
   const places = A => A.flatMap((row, i) => row.map((_, j) => [i, j]));
 
@@ -501,14 +500,6 @@
     page.oninput = update;
     for (const part of page.querySelectorAll("[hidden]")) part.hidden = false;
     update();
-  }
-
-  function runOnce(call) {
-    try {
-      return sgd(call);
-    } catch {
-      return null; // it diverged
-    }
   }
 
   function writeVerdict([names, verdict, reason]) {

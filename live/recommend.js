@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { bytesOf } = window.mf;
+  const { bytesOf, dot } = window.mf;
   const ROWS = 12; // films offered for stars to begin with
 
   // The newcomer's lists, as the cells of section 5.2 compute them. rated: pairs of a film and its stars.
@@ -41,7 +41,6 @@
     return rows.map(row => row.slice(A.length));
   }
 
-  const dot = (u, v) => u.reduce((sum, x, k) => sum + x * v[k], 0);
   const total = numbers => numbers.reduce((sum, x) => sum + x, 0);
   const largest = numbers => numbers.indexOf(Math.max(...numbers));
 

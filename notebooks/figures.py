@@ -54,7 +54,19 @@ def show(fig, alt):
 
 
 # ------------------------------------------------------------------ live figures
-def live(kind, figures, lines, controls, *, alt, status, caption="", tables="", **data):
+def live(
+    kind,
+    figures,
+    lines,
+    controls,
+    *,
+    alt,
+    status,
+    caption,
+    tables="",
+    guess=None,
+    **data,
+):
     """Show figures that live/figures.js keeps drawing; no Python stands behind them.
 
     kind: the function there that draws them, from the data: `play`, the slider that
@@ -63,7 +75,15 @@ def live(kind, figures, lines, controls, *, alt, status, caption="", tables="", 
     tables, above them. alt describes the figures; status is what the kind says of their
     first state. A stored output holds figure and data: the report's pages bring script
     and style, an open notebook gets them from here.
+
+    guess: a question, and the settings that each choice plays; the kind judges the run.
+    With `start`, settings too, the page begins there, and hides until there is a guess
+    the status, the caption, earlier runs and what has the gid "finding".
     """
+    if guess:
+        question, choices = guess
+        controls = [_question(question, choices), *controls]
+        data["choices"] = list(choices.values())
     for line in lines.values():
         line.set_visible(False)
     drawings = [
@@ -79,7 +99,7 @@ def live(kind, figures, lines, controls, *, alt, status, caption="", tables="", 
         tables=tables,
         controls="\n".join(controls),
         status=html.escape(status),
-        caption=f"<figcaption>{html.escape(caption)}</figcaption>" if caption else "",
+        caption=html.escape(caption),
         data=_as_json({"layers": layers, "alt": alt} | data),
     )
     display({"text/html": page + _script_and_style(), "text/plain": text}, raw=True)
@@ -96,11 +116,17 @@ LIVE_FIGURE = """<figure class="live" data-kind="{kind}">
 <button type="reset">Reset</button></div>
 </form>
 <output class="status">{status}</output>
-{caption}
+<figcaption>{caption}</figcaption>
 <script type="application/json">
 {data}
 </script>
 </figure>"""
+
+
+def _question(question, choices):
+    """A question, with a button for each choice."""
+    buttons = "\n".join(f'<button type="button">{label}</button>' for label in choices)
+    return f'<fieldset class="guess"><legend>{question}</legend>\n{buttons}</fieldset>'
 
 
 def _as_json(data):
