@@ -84,10 +84,7 @@
 
     function draw({ seed, epochs }) {
       const run = sgd({ A, rank: 2, num_epochs: epochs, seed });
-      const P = product(run);
-      const error = A.map((row, i) => row.map((x, j) => x - P[i][j]));
-      fill("product", P, 4);
-      fill("error", error, 1);
+      showProduct(fill, A, run);
       move("own", [[run.loss - floor, 0], [run.loss - floor, 1]]);
       return `Seed ${seed} after ${inWords(epochs)}: loss ${run.loss.toFixed(4)}; ` +
         `the floor is ${floor.toFixed(4)}.`;
@@ -96,42 +93,36 @@
     return Object.assign(draw, { run, judge });
   }
 
-  // A matrix B of rank 2 that sends a direction w to 0. On the plane across w it is A, but for one factor in
-  // each of two directions. The curve is the loss by the angle `turn`.
+  // A matrix B of rank 2 that sends a direction w to 0. Across w it is A, but for a factor in each of two
+  // directions. The valley is the loss at every turn of w.
   function beat({ move, fill, form }, { A, floor }) {
-    const angles = Array.from({ length: 181 }, (_, k) => k - 90);
-    let best = Infinity;
+    const turns = Array.from({ length: 181 }, (_, k) => k - 90); // degrees
+    let best;
 
     function matrixAt({ turn, tilt, first, second }) {
-      const [c, s] = turned(turn);
-      const [cosine, sine] = turned(tilt);
+      const [alpha, beta] = [turn, tilt].map(degrees => degrees * Math.PI / 180);
+      const [c, s, cosine, sine] = [Math.cos(alpha), Math.sin(alpha), Math.cos(beta), Math.sin(beta)];
       const w = [c * cosine, s * cosine, sine];
-      const V = [[-s, -c * sine], [c, -s * sine], [0, cosine]]; // its columns span the plane
-      const alongPlane = k => V.map(row => row[k]);
-      const U = A.map(row => [first * dot(row, alongPlane(0)), second * dot(row, alongPlane(1))]);
+      const across = [[-s, c, 0], [-c * sine, -s * sine, cosine]];
+      const U = A.map(row => [first * dot(row, across[0]), second * dot(row, across[1])]);
+      const V = w.map((_, j) => across.map(direction => direction[j]));
       return { U, V, w, loss: loss(A, U, V) };
     }
 
     form.addEventListener("reset", () => {
-      best = Infinity;
+      best = undefined;
     });
     return settings => {
       const B = matrixAt(settings);
-      const P = product(B);
-      best = Math.min(best, B.loss);
-      fill("product", P, 4);
-      fill("error", A.map((row, i) => row.map((x, j) => x - P[i][j])), 1);
-      move("valley", angles.map(turn => [turn, matrixAt({ ...settings, turn }).loss]));
+      best = Math.min(best ?? Infinity, B.loss);
+      showProduct(fill, A, B);
+      move("valley", turns.map(turn => [turn, matrixAt({ ...settings, turn }).loss]));
       move("now", [[settings.turn, B.loss]]);
       move("best", [[-90, best], [90, best]]);
       const length = Math.hypot(...A.map(row => dot(row, B.w)));
       return `Loss ${B.loss.toFixed(4)}, ${(B.loss - floor).toFixed(4)} above the floor ${floor.toFixed(4)}; ` +
         `best so far ${best.toFixed(4)}. A makes w ${length.toFixed(4)} long.`;
     };
-  }
-
-  function turned(degrees) {
-    return [Math.cos(degrees * Math.PI / 180), Math.sin(degrees * Math.PI / 180)];
   }
 
   // A photograph from the first columns of its factors, which come as whole numbers of 16 bits and a scale.
@@ -231,6 +222,12 @@
     return U.map(u => V.map(v => dot(u, v)));
   }
 
+  function showProduct(fill, A, factors) {
+    const P = product(factors);
+    fill("product", P, 4);
+    fill("error", A.map((row, i) => row.map((x, j) => x - P[i][j])), 1);
+  }
+
   function inWords(epochs) {
     return `${epochs.toLocaleString("en")} epoch${epochs === 1 ? "" : "s"}`;
   }
@@ -251,12 +248,11 @@
     const controls = [...form.elements].filter(control => control.name);
     const sliders = controls.filter(control => control.type === "range");
     const settings = () => Object.fromEntries(controls.map(control => [control.name, valueOf(control)]));
-    const finished = settings();
     const choices = [...form.querySelectorAll(".guess button")];
+    const finished = settings();
     const paper = matchMedia("print");
-    const state = figure.dataset; // its `guess` is "open", then "playing", then gone: live.css hides by it
     let guess = null; // the number of the choice that is played
-    let verdict = ""; // on the last guess, until something is moved
+    let verdict = ""; // on the last guess
 
     // Moves a line of the drawing to these points.
     function move(line, points) {
@@ -275,49 +271,32 @@
       });
     }
 
-    const draw = kinds[state.kind]({ figure, drawing, form, settings, move, fill }, data);
+    const draw = kinds[figure.dataset.kind]({ figure, drawing, form, settings, move, fill }, data);
 
-    function put(values = {}) {
+    // The figure waits for a guess ("open"), plays it ("playing") or shows all: live.css hides by it.
+    function turnTo(phase, values = {}) {
+      figure.dataset.guess = data.start ? phase : "";
+      guess = null;
+      verdict = "";
       for (const [name, x] of Object.entries(values)) {
         const control = form.elements[name];
         control.value = control.dataset.log ? Math.log10(x) : x;
       }
     }
 
-    function forget() {
-      delete state.guess;
-      guess = null;
-      verdict = "";
-    }
-
-    function ask() {
-      forget();
-      if (data.start) state.guess = "open";
-      put(data.start);
-    }
-
-    function makeGuess(choice) {
-      player.stop();
-      forget();
-      if (data.start) state.guess = "playing";
-      guess = choice;
-      put({ ...data.start, ...data.choices[choice] });
-      player.start(draw.run ?? play, true);
-    }
-
     function judge() {
       const [right, reason] = draw.judge(settings());
-      const [label, isRight] = [choices[guess].textContent, right === guess];
-      forget();
-      verdict = `You guessed “${label}”, and that is ${isRight ? "right" : "wrong"}: ${reason}. `;
+      const answer = `You guessed “${choices[guess].textContent}”, and that is ${guess === right ? "right" : "wrong"}`;
+      turnTo("");
+      verdict = `${answer}: ${reason}. `;
       show();
     }
 
     // On paper the figure is finished, guessed or not.
     function describe() {
-      if (state.guess !== "open") return verdict + draw(settings());
-      const text = draw(paper.matches ? finished : settings());
-      return paper.matches ? text : "Guess first.";
+      const isOpen = figure.dataset.guess === "open";
+      const text = draw(isOpen && paper.matches ? finished : settings());
+      return isOpen && !paper.matches ? "Guess first." : verdict + text;
     }
 
     function show() {
@@ -334,13 +313,13 @@
       }
     }
 
-    ask();
+    turnTo("open", data.start);
     const asked = String(Object.values({ ...settings(), seed: 0 }));
     const save = keepInAddress(figure, controls, () => {
-      forget();
+      turnTo("");
       show();
     });
-    if (String(Object.values({ ...settings(), seed: 0 })) !== asked) forget(); // a link led here
+    if (String(Object.values({ ...settings(), seed: 0 })) !== asked) turnTo(""); // a link led here
     const play = draw.play ?? alongSlider(form.elements[data.play], data);
     const player = makePlayer(form.querySelector(".play"), play, {
       show,
@@ -350,27 +329,32 @@
       },
       announce: aloud => { status.ariaLive = aloud ? "polite" : "off"; },
     });
-    choices.forEach((button, choice) => {
-      button.onclick = () => makeGuess(choice);
-    });
     form.onclick = ({ target }) => {
-      const isRun = target.matches(".run");
-      if (state.guess === "open" && (isRun || target.matches(".play"))) forget();
-      if (isRun) player.start(draw.run);
+      const choice = choices.indexOf(target);
+      if (choice >= 0) {
+        turnTo("playing", { ...data.start, ...data.choices[choice] });
+        guess = choice;
+        show();
+        player.start(draw.run ?? play, true);
+      } else if (target.matches(".run, .play") && figure.dataset.guess === "open") {
+        turnTo("");
+        show();
+      }
+      if (target.matches(".run")) player.start(draw.run);
     };
     form.oninput = ({ target }) => {
       player.stop();
       // Where a run is guessed, the seed says which; all else shows what there is.
-      const isOfRun = target.name === "seed" && data.start?.epochs === 0;
-      if (isOfRun && (state.guess || verdict)) ask();
-      else forget();
+      const isAgain = target.name === "seed" && data.start?.epochs === 0 && (figure.dataset.guess || verdict);
+      if (isAgain) turnTo("open", data.start);
+      else turnTo("");
       show();
     };
     form.onchange = save;
     form.onsubmit = () => false;
     form.onreset = () => setTimeout(() => { // when the controls are back at their first values
       player.stop();
-      ask();
+      turnTo("open", data.start);
       show();
       save();
     });

@@ -214,7 +214,7 @@ def slider(name, value, low, high, step=1, *, log=False):
 def button(label, status):
     """A button that runs many seeds, and what is said when they have run."""
     return (
-        f'<div class="row"><button type="button" class="run">{label}</button>'
+        f'<div class="wide"><button type="button" class="run">{label}</button>'
         f'<output class="counted">{status}</output></div>'
     )
 
@@ -239,7 +239,7 @@ def fields(A, M):
 
     cells = [[field(i, j) for j in range(len(A[0]))] for i in range(len(A))]
     caption = "A (ticked: observed), and U V<sup>T</sup>"
-    return f'<div class="row">{_table(cells, caption)}</div>'
+    return f'<div class="wide">{_table(cells, caption)}</div>'
 
 
 def _table(cells, caption):
