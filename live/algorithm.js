@@ -67,6 +67,16 @@ window.mf = (() => {
     }
   }
 
+  // Adds to the runs of the seeds 0, 1, ... for some milliseconds, and says whether some are left: between
+  // such slices a page is free to answer.
+  function runSlice(runs, count, call) {
+    const end = performance.now() + 6;
+    while (runs.length < count && performance.now() < end) {
+      runs.push(runOnce({ ...call, seed: runs.length }));
+    }
+    return runs.length < count;
+  }
+
   // The same run as sgd's, which stops at the start and after every epoch. init holds the factors to start from, row
   // after row, U before V. Throws mf_core's message when the factors stop being finite.
   function* epochs({ entries, rank, num_epochs = 1000, lr = 0.01, weight_decay = 0, seed = 0, init }) {
@@ -157,5 +167,5 @@ window.mf = (() => {
     return bytes;
   }
 
-  return { rand, sgd, runOnce, epochs, loss, squaredError, general, dot, bytesOf };
+  return { rand, sgd, runOnce, runSlice, epochs, loss, squaredError, general, dot, bytesOf };
 })();

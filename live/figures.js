@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { sgd, runOnce, loss, dot, bytesOf, training } = window.mf;
+  const { sgd, runOnce, runSlice, loss, dot, bytesOf, training } = window.mf;
 
   // ------------------------------------------------------------------ the kinds of figures
   // A kind takes what the figure offers (see `live`) and the figure's data. It gives back a function that
@@ -47,39 +47,31 @@
   function seeds({ move, fill, form, settings }, { A, floor, reported, bounds }) {
     const all = 1000;
     const counted = form.querySelector(".counted");
-    const printed = loss => loss.toFixed(4);
-    let losses = [];
+    let hits = 0;
 
-    // A slice of the work in each frame leaves the page free to answer.
     function run() {
+      const runs = [];
       const { epochs } = settings();
-      losses = [];
       return () => {
-        const end = performance.now() + 10;
-        while (losses.length < all && performance.now() < end) {
-          losses.push(sgd({ A, rank: 2, num_epochs: epochs, seed: losses.length }).loss);
-        }
-        showSpread(epochs);
-        return losses.length < all;
+        const isLeft = runSlice(runs, all, { A, rank: 2, num_epochs: epochs });
+        showSpread(runs.map(run => run?.loss ?? Infinity), epochs);
+        return isLeft;
       };
     }
 
-    function countHits() {
-      return losses.filter(x => printed(x) === printed(reported)).length;
-    }
-
-    function showSpread(epochs) {
+    function showSpread(losses, epochs) {
       const ascending = Float32Array.from(losses).sort();
       move("share", Array.from(ascending, (x, k) => [x - floor, (k + 1) / losses.length]));
+      hits = losses.filter(x => x.toFixed(4) === reported.toFixed(4)).length;
+      const percent = (100 * hits / losses.length).toFixed(1);
       counted.ariaLive = losses.length < all ? "off" : "polite"; // only the last count is read out
       counted.textContent = `${losses.length.toLocaleString("en")} seeds, ${inWords(epochs)} each: ` +
-        `${countHits()} print ${reported}, which is ${(100 * countHits() / losses.length).toFixed(1)}%.`;
+        `${hits} print ${reported}, which is ${percent}%.`;
     }
 
     function judge() {
-      const percent = 100 * countHits() / all;
-      const right = bounds.filter(bound => percent >= bound).length;
-      return [right, `${percent.toFixed(1)}% of the seeds print ${reported}`];
+      const right = bounds.filter(percent => 100 * hits / all >= percent).length;
+      return [right, `${hits} of 1,000 seeds print ${reported}`];
     }
 
     function draw({ seed, epochs }) {
@@ -109,9 +101,7 @@
       return { U, V, w, loss: loss(A, U, V) };
     }
 
-    form.addEventListener("reset", () => {
-      best = undefined;
-    });
+    form.addEventListener("reset", () => { best = undefined; });
     return settings => {
       const B = matrixAt(settings);
       best = Math.min(best ?? Infinity, B.loss);
@@ -127,8 +117,7 @@
 
   // A photograph from the first columns of its factors, which come as whole numbers of 16 bits and a scale.
   function photo({ figure, move }, { shape: [m, n], S, U, V }) {
-    const u = wholeNumbers(U);
-    const v = wholeNumbers(V);
+    const [u, v] = [U, V].map(base64 => new Int16Array(bytesOf(base64).buffer));
     const still = figure.querySelector(".photo");
     const canvas = document.createElement("canvas");
     canvas.width = n;
@@ -232,10 +221,6 @@
     return `${epochs.toLocaleString("en")} epoch${epochs === 1 ? "" : "s"}`;
   }
 
-  function wholeNumbers(base64) {
-    return new Int16Array(bytesOf(base64).buffer);
-  }
-
   // ------------------------------------------------------------------ a figure comes to life
   // The first <script> in the figure holds its data: `alt`, which describes it; `layers`, where the lines
   // lie that move; `play`, the slider that Play moves, with `seconds` and `ease`; `choices`, the settings
@@ -274,22 +259,21 @@
     const draw = kinds[figure.dataset.kind]({ figure, drawing, form, settings, move, fill }, data);
 
     // The figure waits for a guess ("open"), plays it ("playing") or shows all: live.css hides by it.
-    function turnTo(phase, values = {}) {
+    function turnTo(phase, values = {}, sentence = "") {
       figure.dataset.guess = data.start ? phase : "";
       guess = null;
-      verdict = "";
+      verdict = sentence;
       for (const [name, x] of Object.entries(values)) {
         const control = form.elements[name];
         control.value = control.dataset.log ? Math.log10(x) : x;
       }
+      show();
     }
 
     function judge() {
       const [right, reason] = draw.judge(settings());
-      const answer = `You guessed “${choices[guess].textContent}”, and that is ${guess === right ? "right" : "wrong"}`;
-      turnTo("");
-      verdict = `${answer}: ${reason}. `;
-      show();
+      const rightly = guess === right ? "right" : "wrong";
+      turnTo("", {}, `You guessed “${choices[guess].textContent}”, and that is ${rightly}: ${reason}. `);
     }
 
     // On paper the figure is finished, guessed or not.
@@ -313,32 +297,29 @@
       }
     }
 
+    // A link to another seed asks of that one; any other link shows what it leads to.
+    const allButSeed = () => String(Object.values({ ...settings(), seed: 0 }));
     turnTo("open", data.start);
-    const asked = String(Object.values({ ...settings(), seed: 0 }));
-    const save = keepInAddress(figure, controls, () => {
-      turnTo("");
-      show();
-    });
-    if (String(Object.values({ ...settings(), seed: 0 })) !== asked) turnTo(""); // a link led here
+    const asked = allButSeed();
+    const save = keepInAddress(figure, controls, () => turnTo(""));
+    if (allButSeed() !== asked) turnTo("");
     const play = draw.play ?? alongSlider(form.elements[data.play], data);
     const player = makePlayer(form.querySelector(".play"), play, {
+      status,
       show,
       end() {
         save();
         if (guess !== null) judge();
       },
-      announce: aloud => { status.ariaLive = aloud ? "polite" : "off"; },
     });
     form.onclick = ({ target }) => {
       const choice = choices.indexOf(target);
       if (choice >= 0) {
         turnTo("playing", { ...data.start, ...data.choices[choice] });
         guess = choice;
-        show();
         player.start(draw.run ?? play, true);
       } else if (target.matches(".run, .play") && figure.dataset.guess === "open") {
         turnTo("");
-        show();
       }
       if (target.matches(".run")) player.start(draw.run);
     };
@@ -348,19 +329,14 @@
       const isAgain = target.name === "seed" && data.start?.epochs === 0 && (figure.dataset.guess || verdict);
       if (isAgain) turnTo("open", data.start);
       else turnTo("");
-      show();
     };
     form.onchange = save;
     form.onsubmit = () => false;
     form.onreset = () => setTimeout(() => { // when the controls are back at their first values
       player.stop();
       turnTo("open", data.start);
-      show();
       save();
     });
-    for (const element of form.elements) {
-      element.dataset.lmSuppressShortcuts = "true"; // the keys are for the control, not JupyterLab's
-    }
     paper.addEventListener("change", show);
     show();
     form.hidden = false;
@@ -404,7 +380,7 @@
 
   // At a press of Play, `play` gives back a function that takes a step and says whether another follows.
   // There is one in each animation frame, until the button is pressed again.
-  function makePlayer(button, play, { show, end, announce }) {
+  function makePlayer(button, play, { status, show, end }) {
     const label = button.textContent;
     let timer = null;
 
@@ -412,14 +388,14 @@
       cancelAnimationFrame(timer);
       timer = null;
       button.textContent = label;
-      announce(true);
+      status.ariaLive = "polite";
     }
 
     function start(begin, toEnd) {
       stop();
       const step = begin(toEnd);
       button.textContent = "Pause";
-      announce(false);
+      status.ariaLive = "off";
       function next() {
         timer = requestAnimationFrame(next);
         const isLast = !step();
@@ -442,7 +418,7 @@
     return toEnd => {
       const fromStart = [slider.max, slider.defaultValue].includes(slider.value);
       if (fromStart) slider.value = low;
-      if (prefersStill()) {
+      if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
         return () => {
           if (toEnd) slider.value = slider.max;
           else if (!fromStart) slider.value = Math.ceil(slider.valueAsNumber + range / 10);
@@ -457,10 +433,6 @@
         return slider.value !== slider.max;
       };
     };
-  }
-
-  function prefersStill() {
-    return matchMedia("(prefers-reduced-motion: reduce)").matches;
   }
 
   // In the report the address keeps the settings that differ from the first ones, so that a link leads to

@@ -110,7 +110,7 @@ LIVE_FIGURE = """<figure class="live" data-kind="{kind}">
 {drawings}
 </div>
 {tables}
-<form hidden autocomplete="off">
+<form hidden autocomplete="off" data-lm-suppress-shortcuts="true">
 {controls}
 <div><button type="button" class="play">Play</button>
 <button type="reset">Reset</button></div>
@@ -334,7 +334,7 @@ def rate_films(model, titles, mine, offered, lists, decay):
 
 
 FILMS = """<figure class="films">
-<form hidden autocomplete="off">
+<form hidden autocomplete="off" data-lm-suppress-shortcuts="true">
 <label>Find a film <input type="search" list="film-titles"></label>
 <datalist id="film-titles"></datalist>
 <div class="stars"></div>
