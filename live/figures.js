@@ -337,6 +337,9 @@
       turnTo("open", data.start);
       save();
     });
+    for (const element of form.elements) {
+      element.dataset.lmSuppressShortcuts = "true"; // the keys are for the control, not JupyterLab's
+    }
     paper.addEventListener("change", show);
     show();
     form.hidden = false;

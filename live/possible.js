@@ -499,6 +499,5 @@
     return item;
   }
 
-  window.mf.svd = svd;
   document.querySelectorAll(".possible").forEach(start);
 })();

@@ -71,7 +71,7 @@
 
     function offer(i) {
       const row = document.createElement("fieldset");
-      const radio = stars => `<label><input type="radio" name="film${i}" value="${stars}" ` +
+      const radio = stars => `<label><input type="radio" name="film${i}" value="${stars}" data-lm-suppress-shortcuts ` +
         `aria-label="${stars} star${stars > 1 ? "s" : ""}"${given.get(i) === stars ? " checked" : ""}>★</label>`;
       row.innerHTML = `<legend></legend><span>${[1, 2, 3, 4, 5].map(radio).join("")}</span>`;
       row.firstChild.textContent = data.titles[i];

@@ -16,10 +16,10 @@ from IPython.display import display
 from matplotlib.colors import to_hex
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-# One meaning, one colour (Okabe & Ito's colours, told apart by the colour-blind).
+# One meaning, one colour: Okabe & Ito's, the lightest two darker, for 3:1 on white.
 RECOMPUTED, REPORTED, FLOOR = "#0072B2", "#D55E00", "#000000"
-OBSERVED, MISSING, OTHER = "#009E73", "#CC79A7", "#E69F00"
-COLORS = [RECOMPUTED, REPORTED, OBSERVED, MISSING, OTHER, "#56B4E9"]
+OBSERVED, MISSING, OTHER = "#009E73", "#CC79A7", "#BC8200"
+COLORS = [RECOMPUTED, REPORTED, OBSERVED, MISSING, OTHER, "#3D97CC"]
 
 set_matplotlib_formats("retina")  # twice the resolution, at the same size
 STYLE = {
@@ -55,17 +55,7 @@ def show(fig, alt):
 
 # ------------------------------------------------------------------ live figures
 def live(
-    kind,
-    figures,
-    lines,
-    controls,
-    *,
-    alt,
-    status,
-    caption,
-    tables="",
-    guess=None,
-    **data,
+    kind, figures, lines, controls, *, alt, status, caption, tables="", guess=(), **data
 ):
     """Show figures that live/figures.js keeps drawing; no Python stands behind them.
 
@@ -77,8 +67,7 @@ def live(
     and style, an open notebook gets them from here.
 
     guess: a question, and the settings that each choice plays; the kind judges the run.
-    With `start`, settings too, the page begins there, and hides until there is a guess
-    the status, the caption, earlier runs and what has the gid "finding".
+    With `start`, settings too, the page begins there and hides the answer (live.css).
     """
     if guess:
         question, choices = guess
@@ -110,7 +99,7 @@ LIVE_FIGURE = """<figure class="live" data-kind="{kind}">
 {drawings}
 </div>
 {tables}
-<form hidden autocomplete="off" data-lm-suppress-shortcuts="true">
+<form hidden autocomplete="off">
 {controls}
 <div><button type="button" class="play">Play</button>
 <button type="reset">Reset</button></div>
@@ -334,8 +323,9 @@ def rate_films(model, titles, mine, offered, lists, decay):
 
 
 FILMS = """<figure class="films">
-<form hidden autocomplete="off" data-lm-suppress-shortcuts="true">
-<label>Find a film <input type="search" list="film-titles"></label>
+<form hidden autocomplete="off">
+<label>Find a film
+<input type="search" list="film-titles" data-lm-suppress-shortcuts="true"></label>
 <datalist id="film-titles"></datalist>
 <div class="stars"></div>
 <button type="reset">Forget all stars</button>
