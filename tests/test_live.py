@@ -216,7 +216,6 @@ def test_learning(open_page):
     with pytest.raises(FloatingPointError) as error:
         factorise(3, 1001, 1.0, 1)
     assert put(figure, lr=0) == f"Stopped: {error.value}."
-    assert figure.locator("[data-name=U]").get_attribute("d") == ""
 
 
 def test_a_thousand_seeds_give_the_notebooks_share(open_page):
@@ -259,9 +258,8 @@ def test_the_photograph_is_the_truncated_svd(open_page):
     for rank in (1, 2, 128):
         U, S, Vh = mf_core.truncated_svd(G, rank)
         loss = mf_core.reconstruction_loss(G, U * S, Vh.T)
-        share = rank * (sum(G.shape) + 1) / G.numel()
-        status = f"Rank {rank}: loss {loss:.2f}, {share:.0%} of the numbers."
-        assert put(figure, rank=rank) == status
+        words = f"loss {loss:.2f}, {rank * (sum(G.shape) + 1) / G.numel():.0%} of the numbers."
+        assert put(figure, rank=rank) == f"Rank {rank}: {words}"
         pixels = torch.tensor(figure.locator("canvas").evaluate(data)[::4]).view(G.shape)
         assert (pixels - 255 * ((U * S) @ Vh).clamp(0, 1)).abs().max() < 0.6
 
@@ -417,8 +415,6 @@ def test_a_figure_moves_in_jupyterlab_when_its_cell_has_run(browser, lab):
     page.evaluate("jupyterapp.commands.execute('runmenu:run-all')")
     figure = page.locator("figure.live")
     figure.locator("form:not([hidden])").wait_for()
-    assert status_of(figure) == "Guess first."
     before = page.url
     figure.locator("[name=epochs]").press("ArrowRight")
     assert "after 1 epoch;" in status_of(figure) and page.url == before
-    page.close()
