@@ -58,7 +58,26 @@ window.mf = (() => {
     return { U, V, loss: squaredError(entries, U, V) };
   }
 
-  // The same run, which stops at the start and after every epoch. init holds the factors to start from, row
+  // The run; null if it diverges.
+  function runOnce(call) {
+    try {
+      return sgd(call);
+    } catch {
+      return null;
+    }
+  }
+
+  // Adds to the runs of the seeds 0, 1, ... for some milliseconds, and says whether some are left: between
+  // such slices a page is free to answer.
+  function runSlice(runs, count, call) {
+    const end = performance.now() + 6;
+    while (runs.length < count && performance.now() < end) {
+      runs.push(runOnce({ ...call, seed: runs.length }));
+    }
+    return runs.length < count;
+  }
+
+  // The same run as sgd's, which stops at the start and after every epoch. init holds the factors to start from, row
   // after row, U before V. Throws mf_core's message when the factors stop being finite.
   function* epochs({ entries, rank, num_epochs = 1000, lr = 0.01, weight_decay = 0, seed = 0, init }) {
     const { rows, cols, values, shape: [m, n] } = entries;
@@ -135,6 +154,10 @@ window.mf = (() => {
     return `${mantissa}e${sign}${String(Math.abs(exponent)).padStart(2, "0")}`;
   }
 
+  function dot(u, v) {
+    return u.reduce((sum, x, k) => sum + x * v[k], 0);
+  }
+
   function bytesOf(base64) {
     const text = atob(base64);
     const bytes = new Uint8Array(text.length);
@@ -144,5 +167,5 @@ window.mf = (() => {
     return bytes;
   }
 
-  return { rand, sgd, epochs, loss, squaredError, general, bytesOf };
+  return { rand, sgd, runOnce, runSlice, epochs, loss, squaredError, general, dot, bytesOf };
 })();

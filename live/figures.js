@@ -2,18 +2,20 @@
 "use strict";
 
 (() => {
-  const { sgd, loss, bytesOf, training } = window.mf;
+  const { sgd, runOnce, runSlice, loss, dot, bytesOf, training } = window.mf;
 
   // ------------------------------------------------------------------ the kinds of figures
   // A kind takes what the figure offers (see `live`) and the figure's data. It gives back a function that
   // draws for the controls' settings and returns the status: one sentence on what is drawn. The function
-  // may have a `play` for makePlayer, in place of the slider's.
-  const kinds = { learning, seeds, photo, completion, training };
+  // may have a `play` for makePlayer, in place of the slider's; a `run`, which a guess plays instead; and
+  // `judge`, which gives the number of the right choice after what a guess has played, and a reason.
+  const kinds = { learning, seeds, beat, photo, completion, training };
 
   // The loss by epoch, and the rows of the factors in the plane.
-  function learning({ move, form }, { A, floors }) {
+  function learning({ move, form }, { A, floors, choices }) {
     const last = Number(form.elements.epochs.max);
-    return ({ lr, rank, epochs, seed }) => {
+
+    function draw({ lr, rank, epochs, seed }) {
       const floor = floors[rank - 1];
       const curve = [];
       const record = (epoch, U, V) => curve.push([epoch, loss(A, U, V)]);
@@ -30,60 +32,92 @@
       } finally {
         move("curve", curve); // of a run that diverged too
       }
-    };
+    }
+
+    function judge({ rank, epochs, seed }) {
+      const losses = choices.map(({ lr }) => runOnce({ A, rank, num_epochs: epochs, lr, seed })?.loss ?? Infinity);
+      const ends = choices.map(({ lr }, k) => `${losses[k].toFixed(4)} with lr = ${lr}`);
+      return [losses.indexOf(Math.min(...losses)), `the loss ends at ${ends.join(" and at ")}`];
+    }
+
+    return Object.assign(draw, { judge });
   }
 
   // One run's product and error; at the press of a button, how the losses of a thousand seeds are spread.
-  function seeds({ move, fill, form, settings }, { A, floor, reported }) {
+  function seeds({ move, fill, form, settings }, { A, floor, reported, bounds }) {
     const all = 1000;
     const counted = form.querySelector(".counted");
-    const printed = loss => loss.toFixed(4);
-    let newest;
+    let hits = 0;
 
-    // The animation frames between slices of the work leave the page free to answer.
-    function runAll() {
+    function run() {
+      const runs = [];
       const { epochs } = settings();
-      const losses = [];
-      newest = losses;
-      function slice() {
-        if (newest !== losses) return; // the button was pressed again
-        const end = performance.now() + 10;
-        while (losses.length < all && performance.now() < end) {
-          losses.push(sgd({ A, rank: 2, num_epochs: epochs, seed: losses.length }).loss);
-        }
-        showSpread(losses, epochs);
-        if (losses.length < all) requestAnimationFrame(slice);
-      }
-      slice();
+      return () => {
+        const isLeft = runSlice(runs, all, { A, rank: 2, num_epochs: epochs });
+        showSpread(runs.map(run => run?.loss ?? Infinity), epochs);
+        return isLeft;
+      };
     }
 
     function showSpread(losses, epochs) {
       const ascending = Float32Array.from(losses).sort();
       move("share", Array.from(ascending, (x, k) => [x - floor, (k + 1) / losses.length]));
-      const hits = losses.filter(x => printed(x) === printed(reported)).length;
+      hits = losses.filter(x => x.toFixed(4) === reported.toFixed(4)).length;
       const percent = (100 * hits / losses.length).toFixed(1);
       counted.ariaLive = losses.length < all ? "off" : "polite"; // only the last count is read out
       counted.textContent = `${losses.length.toLocaleString("en")} seeds, ${inWords(epochs)} each: ` +
         `${hits} print ${reported}, which is ${percent}%.`;
     }
 
-    form.querySelector(".run").onclick = runAll;
-    return ({ seed, epochs }) => {
+    function judge() {
+      const right = bounds.filter(percent => 100 * hits / all >= percent).length;
+      return [right, `${hits} of 1,000 seeds print ${reported}`];
+    }
+
+    function draw({ seed, epochs }) {
       const run = sgd({ A, rank: 2, num_epochs: epochs, seed });
-      const P = product(run);
-      const error = A.map((row, i) => row.map((x, j) => x - P[i][j]));
-      fill("product", P, 4);
-      fill("error", error, 1);
+      showProduct(fill, A, run);
       move("own", [[run.loss - floor, 0], [run.loss - floor, 1]]);
       return `Seed ${seed} after ${inWords(epochs)}: loss ${run.loss.toFixed(4)}; ` +
         `the floor is ${floor.toFixed(4)}.`;
+    }
+
+    return Object.assign(draw, { run, judge });
+  }
+
+  // A matrix B of rank 2 that sends a direction w to 0. Across w it is A, but for a factor in each of two
+  // directions. The valley is the loss at every turn of w.
+  function beat({ move, fill, form }, { A, floor }) {
+    const turns = Array.from({ length: 181 }, (_, k) => k - 90); // degrees
+    let best;
+
+    function matrixAt({ turn, tilt, first, second }) {
+      const [alpha, beta] = [turn, tilt].map(degrees => degrees * Math.PI / 180);
+      const [c, s, cosine, sine] = [Math.cos(alpha), Math.sin(alpha), Math.cos(beta), Math.sin(beta)];
+      const w = [c * cosine, s * cosine, sine];
+      const across = [[-s, c, 0], [-c * sine, -s * sine, cosine]];
+      const U = A.map(row => [first * dot(row, across[0]), second * dot(row, across[1])]);
+      const V = w.map((_, j) => across.map(direction => direction[j]));
+      return { U, V, w, loss: loss(A, U, V) };
+    }
+
+    form.addEventListener("reset", () => { best = undefined; });
+    return settings => {
+      const B = matrixAt(settings);
+      best = Math.min(best ?? Infinity, B.loss);
+      showProduct(fill, A, B);
+      move("valley", turns.map(turn => [turn, matrixAt({ ...settings, turn }).loss]));
+      move("now", [[settings.turn, B.loss]]);
+      move("best", [[-90, best], [90, best]]);
+      const length = Math.hypot(...A.map(row => dot(row, B.w)));
+      return `Loss ${B.loss.toFixed(4)}, ${(B.loss - floor).toFixed(4)} above the floor ${floor.toFixed(4)}; ` +
+        `best so far ${best.toFixed(4)}. A makes w ${length.toFixed(4)} long.`;
     };
   }
 
   // A photograph from the first columns of its factors, which come as whole numbers of 16 bits and a scale.
   function photo({ figure, move }, { shape: [m, n], S, U, V }) {
-    const u = wholeNumbers(U);
-    const v = wholeNumbers(V);
+    const [u, v] = [U, V].map(base64 => new Int16Array(bytesOf(base64).buffer));
     const still = figure.querySelector(".photo");
     const canvas = document.createElement("canvas");
     canvas.width = n;
@@ -116,9 +150,11 @@
   }
 
   // A matrix with hidden entries; where these are the exercise's, x = [1, 0] and y = [2, 1], also the way
-  // of x and y to the curve of exact completions.
-  function completion({ move, fill, drawing }, { A, M }) {
-    return settings => {
+  // of x and y to the curve of exact completions. The choices of a guess are marks on the curve.
+  function completion({ move, fill, drawing }, { A, M, marks }) {
+    let end;
+
+    function draw(settings) {
       const given = A.map((row, i) => row.map((x, j) => settings[`a${i}${j}`] ?? x));
       const observed = M.map((row, i) => row.map((x, j) => settings[`m${i}${j}`] ?? x));
       const isExercise = String(observed) === String(M);
@@ -134,11 +170,11 @@
       const record = (epoch, U, V) => way.push([dot(U[1], V[0]), dot(U[2], V[1])]);
       const run = sgd({ A: given, M: observed, rank: 2, num_epochs: epochs, lr, seed, callback: record });
       const P = product(run);
-      const [x, y] = [P[1][0], P[2][1]];
+      const [x, y] = end = [P[1][0], P[2][1]];
       fill("completed", P);
       move("curve", exactCompletions(given));
       move("way", way);
-      move("end", [[x, y]]);
+      move("end", [end]);
       move("true", [[given[1][0], given[2][1]]]);
 
       const hidden = observed.map(row => row.map(seen => !seen));
@@ -146,7 +182,15 @@
       const pair = isExercise ? `x = ${x.toFixed(4)}, y = ${y.toFixed(4)}; ` : "";
       return `Seed ${seed} after ${inWords(epochs)}: ${pair}squared error ${run.loss.toFixed(4)} ` +
         `on the observed entries, ${hiddenLoss.toFixed(4)} on the hidden ones.`;
-    };
+    }
+
+    function judge() {
+      const distances = marks.map(([x, y]) => Math.hypot(x - end[0], y - end[1]));
+      const nearest = distances.indexOf(Math.min(...distances));
+      return [nearest, `the run ended nearest to ${"ABC"[nearest]}`];
+    }
+
+    return Object.assign(draw, { judge });
   }
 
   // The points (x, y) at which [[a, b, c], [x, d, e], [f, y, g]] has the determinant 0, for x from -0.4 to
@@ -163,25 +207,24 @@
     });
   }
 
-  function dot(u, v) {
-    return u.reduce((sum, x, k) => sum + x * v[k], 0);
-  }
-
   function product({ U, V }) {
     return U.map(u => V.map(v => dot(u, v)));
+  }
+
+  function showProduct(fill, A, factors) {
+    const P = product(factors);
+    fill("product", P, 4);
+    fill("error", A.map((row, i) => row.map((x, j) => x - P[i][j])), 1);
   }
 
   function inWords(epochs) {
     return `${epochs.toLocaleString("en")} epoch${epochs === 1 ? "" : "s"}`;
   }
 
-  function wholeNumbers(base64) {
-    return new Int16Array(bytesOf(base64).buffer);
-  }
-
   // ------------------------------------------------------------------ a figure comes to life
   // The first <script> in the figure holds its data: `alt`, which describes it; `layers`, where the lines
-  // lie that move; `play`, the slider that Play moves, with `seconds` and `ease`; and what its kind needs.
+  // lie that move; `play`, the slider that Play moves, with `seconds` and `ease`; `choices`, the settings
+  // that a guess plays, and `start`, those at which the figure waits for one; and what its kind needs.
   function live(figure) {
     const data = JSON.parse(figure.querySelector("script").textContent);
     const drawing = figure.querySelector(".drawing");
@@ -190,6 +233,11 @@
     const controls = [...form.elements].filter(control => control.name);
     const sliders = controls.filter(control => control.type === "range");
     const settings = () => Object.fromEntries(controls.map(control => [control.name, valueOf(control)]));
+    const choices = [...form.querySelectorAll(".guess button")];
+    const finished = settings();
+    const paper = matchMedia("print");
+    let guess = null; // the number of the choice that is played
+    let verdict = ""; // on the last guess
 
     // Moves a line of the drawing to these points.
     function move(line, points) {
@@ -210,9 +258,34 @@
 
     const draw = kinds[figure.dataset.kind]({ figure, drawing, form, settings, move, fill }, data);
 
+    // The figure waits for a guess ("open"), plays it ("playing") or shows all: live.css hides by it.
+    function turnTo(phase, values = {}, sentence = "") {
+      figure.dataset.guess = data.start ? phase : "";
+      guess = null;
+      verdict = sentence;
+      for (const [name, x] of Object.entries(values)) {
+        const control = form.elements[name];
+        control.value = control.dataset.log ? Math.log10(x) : x;
+      }
+      show();
+    }
+
+    function judge() {
+      const [right, reason] = draw.judge(settings());
+      const rightly = guess === right ? "right" : "wrong";
+      turnTo("", {}, `You guessed “${choices[guess].textContent}”, and that is ${rightly}: ${reason}. `);
+    }
+
+    // On paper the figure is finished, guessed or not.
+    function describe() {
+      const isOpen = figure.dataset.guess === "open";
+      const text = draw(isOpen && paper.matches ? finished : settings());
+      return isOpen && !paper.matches ? "Guess first." : verdict + text;
+    }
+
     function show() {
       try {
-        status.textContent = draw(settings());
+        status.textContent = describe();
       } catch (error) {
         status.textContent = `Stopped: ${error.message}.`;
       }
@@ -224,27 +297,50 @@
       }
     }
 
-    const save = keepInAddress(figure, controls, show);
+    // A link to another seed asks of that one; any other link shows what it leads to.
+    const allButSeed = () => String(Object.values({ ...settings(), seed: 0 }));
+    turnTo("open", data.start);
+    const asked = allButSeed();
+    const save = keepInAddress(figure, controls, () => turnTo(""));
+    if (allButSeed() !== asked) turnTo("");
     const play = draw.play ?? alongSlider(form.elements[data.play], data);
     const player = makePlayer(form.querySelector(".play"), play, {
+      status,
       show,
-      end: save,
-      announce: aloud => { status.ariaLive = aloud ? "polite" : "off"; },
+      end() {
+        save();
+        if (guess !== null) judge();
+      },
     });
-    form.oninput = () => {
+    form.onclick = ({ target }) => {
+      const choice = choices.indexOf(target);
+      if (choice >= 0) {
+        turnTo("playing", { ...data.start, ...data.choices[choice] });
+        guess = choice;
+        player.start(draw.run ?? play, true);
+      } else if (target.matches(".run, .play") && figure.dataset.guess === "open") {
+        turnTo("");
+      }
+      if (target.matches(".run")) player.start(draw.run);
+    };
+    form.oninput = ({ target }) => {
       player.stop();
-      show();
+      // Where a run is guessed, the seed says which; all else shows what there is.
+      const isAgain = target.name === "seed" && data.start?.epochs === 0 && (figure.dataset.guess || verdict);
+      if (isAgain) turnTo("open", data.start);
+      else turnTo("");
     };
     form.onchange = save;
     form.onsubmit = () => false;
     form.onreset = () => setTimeout(() => { // when the controls are back at their first values
       player.stop();
-      show();
+      turnTo("open", data.start);
       save();
     });
     for (const element of form.elements) {
       element.dataset.lmSuppressShortcuts = "true"; // the keys are for the control, not JupyterLab's
     }
+    paper.addEventListener("change", show);
     show();
     form.hidden = false;
   }
@@ -285,9 +381,9 @@
     return (place - low) / (high - low);
   }
 
-  // At a press of Play, `begin` gives back a function that takes a step and says whether another follows.
+  // At a press of Play, `play` gives back a function that takes a step and says whether another follows.
   // There is one in each animation frame, until the button is pressed again.
-  function makePlayer(button, begin, { show, end, announce }) {
+  function makePlayer(button, play, { status, show, end }) {
     const label = button.textContent;
     let timer = null;
 
@@ -295,13 +391,14 @@
       cancelAnimationFrame(timer);
       timer = null;
       button.textContent = label;
-      announce(true);
+      status.ariaLive = "polite";
     }
 
-    function start() {
-      const step = begin();
+    function start(begin, toEnd) {
+      stop();
+      const step = begin(toEnd);
       button.textContent = "Pause";
-      announce(false);
+      status.ariaLive = "off";
       function next() {
         timer = requestAnimationFrame(next);
         const isLast = !step();
@@ -312,20 +409,22 @@
       next();
     }
 
-    button.onclick = () => timer ? stop() : start();
-    return { stop };
+    button.onclick = () => timer ? stop() : start(play);
+    return { start, stop };
   }
 
-  // Play moves the slider to its end, slowly at first; by a tenth at a press for who prefers no motion.
+  // Play moves the slider to its end, slowly at first. For who prefers no motion it does so in one step
+  // after a guess, else by a tenth at a press.
   function alongSlider(slider, { seconds = 4, ease = 3 }) {
     const low = Number(slider.min);
     const range = Number(slider.max) - low;
-    return () => {
+    return toEnd => {
       const fromStart = [slider.max, slider.defaultValue].includes(slider.value);
       if (fromStart) slider.value = low;
-      if (prefersStill()) {
+      if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
         return () => {
-          if (!fromStart) slider.value = Math.ceil(slider.valueAsNumber + range / 10);
+          if (toEnd) slider.value = slider.max;
+          else if (!fromStart) slider.value = Math.ceil(slider.valueAsNumber + range / 10);
           return false;
         };
       }
@@ -337,10 +436,6 @@
         return slider.value !== slider.max;
       };
     };
-  }
-
-  function prefersStill() {
-    return matchMedia("(prefers-reduced-motion: reduce)").matches;
   }
 
   // In the report the address keeps the settings that differ from the first ones, so that a link leads to

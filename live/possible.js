@@ -5,21 +5,14 @@
 "use strict";
 
 (() => {
-  const { sgd } = window.mf;
+  const { runSlice, dot } = window.mf;
   const SEEDS = 1000;
   const SINGLE = 1e-6; // a relative error that no short sum in single precision exceeds
-  const SIGNS = {
-    "agrees": "✓", "possible": "✓",
-    "impossible": "✗", "does not agree": "✗",
-    "cannot be told": "…", "cannot be read": "?",
-  };
+  const SIGNS = { "agrees": "✓", "possible": "✓", "impossible": "✗", "does not agree": "✗",
+    "cannot be told": "…", "cannot be read": "?" };
   const CLASSES = { "✓": "reproduced", "✗": "refuted" }; // of report.css
-  const SUMMARY = {
-    "✓": "possible or in agreement",
-    "✗": "impossible or not in agreement",
-    "…": "cannot be told",
-    "?": "cannot be read",
-  };
+  const SUMMARY = { "✓": "possible or in agreement", "✗": "impossible or not in agreement",
+    "…": "cannot be told", "?": "cannot be read" };
 
   // ------------------------------------------------------------------ what was typed
   // What torch and NumPy print around numbers.
@@ -58,7 +51,6 @@
 
   // ------------------------------------------------------------------ matrices
   const sum = numbers => numbers.reduce((total, x) => total + x, 0);
-  const dot = (u, v) => sum(u.map((x, k) => x * v[k]));
   const norm = X => Math.hypot(...X.flat());
   const places = A => A.flatMap((row, i) => row.map((_, j) => [i, j]));
 
@@ -132,11 +124,10 @@
     return { wrong: gaps.filter(entry => beyond(entry) > 0).length, all: gaps.length, worst, largest };
   }
 
-  // A copy of X with other numbers at these places.
+  // X with other numbers at these places.
   function replace(X, entries) {
-    const copy = X.map(row => [...row]);
-    for (const [i, j, x] of entries) copy[i][j] = x;
-    return copy;
+    const other = (i, j) => entries.find(([k, l]) => k === i && l === j)?.[2];
+    return X.map((row, i) => row.map((x, j) => other(i, j) ?? x));
   }
 
   function determinant([[a, b, c], [d, e, f], [g, h, i]]) {
@@ -453,17 +444,11 @@
       return done.get(key).runs;
     }
 
-    // The animation frames between slices of the work leave the page free to answer.
     function slice() {
-      const end = performance.now() + 10;
       const work = wanted.find(({ runs }) => runs.length < SEEDS);
       timer = null;
-      if (!work) return;
-      while (work.runs.length < SEEDS && performance.now() < end) {
-        work.runs.push(runOnce({ ...work.call, seed: work.runs.length }));
-      }
-      if (work.runs.length === SEEDS) update();
-      else timer = requestAnimationFrame(slice);
+      if (work && !runSlice(work.runs, SEEDS, work.call)) update();
+      else if (work) timer = requestAnimationFrame(slice);
     }
 
     function update() {
@@ -494,21 +479,11 @@
       update();
     }
 
-    page.querySelector(".clear").onclick = () => {
-      fill(field => "A rank M".split(" ").includes(field.name) ? field.value : "");
-    };
+    page.querySelector(".clear").onclick = () => fill(field => /^(A|rank|M)$/.test(field.name) ? field.value : "");
     page.querySelector(".example").onclick = () => fill(field => field.defaultValue);
     page.oninput = update;
     for (const part of page.querySelectorAll("[hidden]")) part.hidden = false;
     update();
-  }
-
-  function runOnce(call) {
-    try {
-      return sgd(call);
-    } catch {
-      return null; // it diverged
-    }
   }
 
   function writeVerdict([names, verdict, reason]) {
@@ -524,6 +499,5 @@
     return item;
   }
 
-  window.mf.svd = svd;
   document.querySelectorAll(".possible").forEach(start);
 })();

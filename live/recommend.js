@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { bytesOf } = window.mf;
+  const { bytesOf, dot } = window.mf;
   const ROWS = 12; // films offered for stars to begin with
 
   // The newcomer's lists, as the cells of section 5.2 compute them. rated: pairs of a film and its stars.
@@ -41,7 +41,6 @@
     return rows.map(row => row.slice(A.length));
   }
 
-  const dot = (u, v) => u.reduce((sum, x, k) => sum + x * v[k], 0);
   const total = numbers => numbers.reduce((sum, x) => sum + x, 0);
   const largest = numbers => numbers.indexOf(Math.max(...numbers));
 
@@ -72,20 +71,10 @@
 
     function offer(i) {
       const row = document.createElement("fieldset");
-      const legend = document.createElement("legend");
-      const places = document.createElement("span");
-      legend.textContent = data.titles[i];
-      row.append(legend, places);
-      for (let stars = 1; stars <= 5; stars++) {
-        const label = document.createElement("label");
-        const radio = Object.assign(document.createElement("input"), {
-          type: "radio", name: `film${i}`, value: stars, checked: given.get(i) === stars,
-        });
-        radio.ariaLabel = `${stars} star${stars > 1 ? "s" : ""}`;
-        radio.dataset.lmSuppressShortcuts = "true"; // the keys are for the control, not JupyterLab's
-        label.append(radio, "★");
-        places.append(label);
-      }
+      const radio = stars => `<label><input type="radio" name="film${i}" value="${stars}" data-lm-suppress-shortcuts ` +
+        `aria-label="${stars} star${stars > 1 ? "s" : ""}"${given.get(i) === stars ? " checked" : ""}>★</label>`;
+      row.innerHTML = `<legend></legend><span>${[1, 2, 3, 4, 5].map(radio).join("")}</span>`;
+      row.firstChild.textContent = data.titles[i];
       return row;
     }
 
@@ -125,7 +114,6 @@
       for (const radio of rows.querySelectorAll("input")) radio.defaultChecked = false;
       setTimeout(show); // when the controls are cleared
     };
-    search.dataset.lmSuppressShortcuts = "true";
     form.querySelector("datalist").append(...data.titles.map(title => new Option(title)));
     const others = data.offered.filter(i => !given.has(i)).slice(0, Math.max(0, ROWS - given.size));
     rows.append(...[...given.keys(), ...others].map(offer));

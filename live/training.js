@@ -73,6 +73,15 @@
         return !isOver();
       };
     };
+    // Which it is: both errors stay, both fall, or one rises again. A hundredth of a star can just be seen.
+    draw.judge = () => {
+      const [first, last] = [run.curve[0], run.curve.at(-1)];
+      const lowest = Math.min(...run.curve.map(([, validation]) => validation));
+      const falls = first[0] - last[0] > 0.01;
+      const rises = last[1] - lowest > 0.01;
+      const [before, after] = [first, last].map(errors => errors.map(x => x.toFixed(3)).join(" and "));
+      return [rises ? 2 : Number(falls), `the errors begin at ${before} and end at ${after}`];
+    };
     form.querySelector(".play").textContent = "Train";
     setTimeout(prepare); // so that the first press is answered at once
     return draw;

@@ -16,10 +16,10 @@ from IPython.display import display
 from matplotlib.colors import to_hex
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-# One meaning, one colour (Okabe & Ito's colours, told apart by the colour-blind).
+# One meaning, one colour: Okabe & Ito's, the lightest two darker, for 3:1 on white.
 RECOMPUTED, REPORTED, FLOOR = "#0072B2", "#D55E00", "#000000"
-OBSERVED, MISSING, OTHER = "#009E73", "#CC79A7", "#E69F00"
-COLORS = [RECOMPUTED, REPORTED, OBSERVED, MISSING, OTHER, "#56B4E9"]
+OBSERVED, MISSING, OTHER = "#009E73", "#CC79A7", "#BC8200"
+COLORS = [RECOMPUTED, REPORTED, OBSERVED, MISSING, OTHER, "#3D97CC"]
 
 set_matplotlib_formats("retina")  # twice the resolution, at the same size
 STYLE = {
@@ -54,7 +54,9 @@ def show(fig, alt):
 
 
 # ------------------------------------------------------------------ live figures
-def live(kind, figures, lines, controls, *, alt, status, caption="", tables="", **data):
+def live(
+    kind, figures, lines, controls, *, alt, status, caption, tables="", guess=(), **data
+):
     """Show figures that live/figures.js keeps drawing; no Python stands behind them.
 
     kind: the function there that draws them, from the data: `play`, the slider that
@@ -63,7 +65,14 @@ def live(kind, figures, lines, controls, *, alt, status, caption="", tables="", 
     tables, above them. alt describes the figures; status is what the kind says of their
     first state. A stored output holds figure and data: the report's pages bring script
     and style, an open notebook gets them from here.
+
+    guess: a question, and the settings that each choice plays; the kind judges the run.
+    With `start`, settings too, the page begins there and hides the answer (live.css).
     """
+    if guess:
+        question, choices = guess
+        controls = [_question(question, choices), *controls]
+        data["choices"] = list(choices.values())
     for line in lines.values():
         line.set_visible(False)
     drawings = [
@@ -79,7 +88,7 @@ def live(kind, figures, lines, controls, *, alt, status, caption="", tables="", 
         tables=tables,
         controls="\n".join(controls),
         status=html.escape(status),
-        caption=f"<figcaption>{html.escape(caption)}</figcaption>" if caption else "",
+        caption=html.escape(caption),
         data=_as_json({"layers": layers, "alt": alt} | data),
     )
     display({"text/html": page + _script_and_style(), "text/plain": text}, raw=True)
@@ -96,11 +105,17 @@ LIVE_FIGURE = """<figure class="live" data-kind="{kind}">
 <button type="reset">Reset</button></div>
 </form>
 <output class="status">{status}</output>
-{caption}
+<figcaption>{caption}</figcaption>
 <script type="application/json">
 {data}
 </script>
 </figure>"""
+
+
+def _question(question, choices):
+    """A question, with a button for each choice."""
+    buttons = "\n".join(f'<button type="button">{label}</button>' for label in choices)
+    return f'<fieldset class="guess"><legend>{question}</legend>\n{buttons}</fieldset>'
 
 
 def _as_json(data):
@@ -188,7 +203,7 @@ def slider(name, value, low, high, step=1, *, log=False):
 def button(label, status):
     """A button that runs many seeds, and what is said when they have run."""
     return (
-        f'<div class="row"><button type="button" class="run">{label}</button>'
+        f'<div class="wide"><button type="button" class="run">{label}</button>'
         f'<output class="counted">{status}</output></div>'
     )
 
@@ -213,7 +228,7 @@ def fields(A, M):
 
     cells = [[field(i, j) for j in range(len(A[0]))] for i in range(len(A))]
     caption = "A (ticked: observed), and U V<sup>T</sup>"
-    return f'<div class="row">{_table(cells, caption)}</div>'
+    return f'<div class="wide">{_table(cells, caption)}</div>'
 
 
 def _table(cells, caption):
@@ -309,7 +324,8 @@ def rate_films(model, titles, mine, offered, lists, decay):
 
 FILMS = """<figure class="films">
 <form hidden autocomplete="off">
-<label>Find a film <input type="search" list="film-titles"></label>
+<label>Find a film
+<input type="search" list="film-titles" data-lm-suppress-shortcuts="true"></label>
 <datalist id="film-titles"></datalist>
 <div class="stars"></div>
 <button type="reset">Forget all stars</button>

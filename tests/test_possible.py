@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 from conftest import ROOT
-from test_live import ALGORITHM, run_script, seeded
+from test_live import ALGORITHM, seeded
 
 from mf_claims import ledger
 from mf_core import reconstruction_loss, sgd_factorize, sgd_factorize_masked, truncated_svd
@@ -19,10 +19,9 @@ SCRIPT = ALGORITHM + (ROOT / "live/possible.js").read_text(encoding="utf-8")
 A, M = load_coursework_matrix()
 TYPE = """texts => {
     document.querySelector(".clear").click();
-    for (const [name, text] of Object.entries(texts)) {
-        document.querySelector(`[name="${name}"]`).value = text;
-    }
-    document.querySelector("[name]").dispatchEvent(new Event("input", { bubbles: true }));
+    const field = name => document.querySelector(`[name="${name}"]`);
+    for (const [name, text] of Object.entries(texts)) field(name).value = text;
+    field("A").dispatchEvent(new Event("input", { bubbles: true }));
 }"""
 
 
@@ -39,8 +38,7 @@ def read_verdicts(page, name=None, counted=True):
     """The verdicts on a field or on all, by default when the seeds are counted."""
     if counted:
         page.wait_for_function("() => !document.body.textContent.includes('Counting')")
-    items = page.locator(f"[data-about~={name}]" if name else "li")
-    return "\n".join(items.all_text_contents())
+    return "\n".join(page.locator(f"[data-about~={name}]" if name else "li").all_text_contents())
 
 
 def judge(page, counted=False, **texts):
@@ -50,7 +48,7 @@ def judge(page, counted=False, **texts):
 
 
 def truncated(X, rank):
-    U, S, Vh = truncated_svd(X, min(rank, *X.shape))
+    U, S, Vh = truncated_svd(X, rank)
     return (U * S) @ Vh
 
 
@@ -66,8 +64,8 @@ def test_the_handins_numbers_get_the_verdicts_of_the_ledger(page):
     claims = ledger()
     fields = page.locator("[name]").evaluate_all("all => all.map(e => e.name)")
     for name in claims.keys() & set(fields):
-        assert read_verdicts(page, name).count("✗") == (claims[name].verdict == "refuted")
-        assert re.search("✗|✓", read_verdicts(page, name))
+        signs = re.findall("✗|✓", read_verdicts(page, name))
+        assert signs and signs.count("✗") == (claims[name].verdict == "refuted")
     for name in ("completed-mse", "low-value"):
         assert str(claims[name].recomputed) in read_verdicts(page, "completed-mse")
     [notebook] = (ROOT / "notebooks").glob("1.2*")
@@ -79,22 +77,9 @@ def test_the_handins_numbers_get_the_verdicts_of_the_ledger(page):
     count = (misses >= (A - X)[M].abs().max() - 5e-5).sum()
     assert f"{count} of 1,000 seeds" in read_verdicts(page, "completed-matrix")
     handin = read_verdicts(page)
-    assert handin != judge(page)
+    assert handin != judge(page)  # which clears the fields
     page.locator(".example").click()
     assert handin == read_verdicts(page)
-
-
-def test_singular_values_and_truncated_svds_are_those_of_torch(browser):
-    matrices = []
-    for seed in range(200):
-        m, n, rank = torch.randint(1, 8, (3,), generator=seeded(seed)).tolist()
-        U, V = torch.randn(2, 8, rank, generator=seeded(seed), dtype=torch.float64)
-        matrices.append(U[:m] @ V[:n].T)
-    script = "all => all.map(A => [mf.svd(A).values, mf.svd(A).approximate(2)])"
-    results = run_script(browser, script, [X.tolist() for X in matrices], SCRIPT)
-    for X, (values, best) in zip(matrices, results, strict=True):
-        for computed, expected in (values, torch.linalg.svdvals(X)), (best, truncated(X, 2)):
-            assert (torch.tensor(computed).double() - expected).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("decimals", [2, 4, 7])
@@ -102,38 +87,24 @@ def test_rounding_is_never_held_against_a_true_run(page, decimals):
     for seed in range(40):
         X, rank, floor = draw_task(seed)
         U, V = sgd_factorize(X, rank, 300, generator=seeded(seed))
-        run = {"sgd_u": U, "sgd_v": V, "sgd_reconstruction": U @ V.T}
-        run |= {"sgd_loss": reconstruction_loss(X, U, V)}
-        run |= {"svd_matrix": truncated(X, rank), "svd_loss": floor}
+        run = {"sgd_u": U, "sgd_v": V, "sgd_reconstruction": U @ V.T, "svd_loss": floor}
+        run |= {"sgd_loss": reconstruction_loss(X, U, V), "svd_matrix": truncated(X, rank)}
         torch.set_printoptions(precision=decimals)
         printed = {name: str(x) for name, x in run.items()}
         torch.set_printoptions(precision=4)
         verdicts = judge(page, A=X, rank=rank, **printed)
         assert verdicts.count("agrees") == 6 and "✗" not in verdicts, verdicts
+        below = judge(page, A=X, rank=rank, sgd_loss=f"{abs(floor - 2e-4):.4f}")
+        assert ("✗ impossible" in below) == (floor > 2e-4)
 
 
-def test_the_runs_of_a_seed_are_possible(page):
-    U, V = sgd_factorize(A, 2, generator=seeded(7))
-    verdicts = judge(page, counted=True, sgd_loss=reconstruction_loss(A, U, V))
-    assert "✓ possible" in verdicts
+def test_a_completion_by_a_seed_is_possible_and_an_exact_one_is_known_by_its_curve(page):
     U, V = sgd_factorize_masked(A, M, 2, generator=seeded(7))
-    mean = ((A - U @ V.T) ** 2).mean()
-    verdicts = judge(page, counted=True, completed_matrix=U @ V.T, completed_mse=mean)
+    run = {"completed_matrix": U @ V.T, "completed_mse": ((A - U @ V.T) ** 2).mean()}
+    verdicts = judge(page, counted=True, **run)
     assert verdicts.count("✓") == 3 and "✗" not in verdicts
-
-
-def test_only_a_loss_below_the_floor_is_impossible(page):
-    for seed in range(40):
-        X, rank, floor = draw_task(seed)
-        for change in (-2e-4, 0, 1):
-            verdicts = judge(page, A=X, rank=rank, sgd_loss=f"{abs(floor + change):.4f}")
-            assert ("✗ impossible" in verdicts) == (change < 0 and floor > 2e-4)
-
-
-def test_an_exact_completion_is_known_by_its_curve(page):
-    y = 1.98  # with x = 2, the determinant is 0
     for x, is_exact in ((2.0, True), (2.01, False)):
-        X = A.where(M, torch.tensor([[0, 0, 0], [x, 0, 0], [0, y, 0]]))
+        X = A.where(M, torch.tensor([[0, 0, 0], [x, 0, 0], [0, 1.98, 0]]))  # for x = 2, singular
         verdicts = judge(page, completed_matrix=X)
         assert ("They lie on" in verdicts) == ("✗" not in verdicts) == is_exact
 
@@ -143,10 +114,7 @@ WRONG = {
     "an entry": {"sgd_u": X[:, :2], "sgd_v": torch.eye(3)[:, :2], "sgd_reconstruction": X},
     "another loss": {"sgd_reconstruction": X, "sgd_loss": 0.1221},
     "a product of rank 3": {"sgd_reconstruction": A + 1},
-    "a norm for its square": {"svd_loss": 0.3492},
     "a digit after an exponent": {"svd_loss": "tensor(1.2187e-01)"},
-    "another truncated SVD": {"svd_matrix": X + 2e-4 * torch.eye(3)},
-    "a sum for a mean": {"completed_matrix": X, "completed_mse": 0.1219},
     "a mean below the floor": {"completed_mse": 0.0134},
 }
 
@@ -159,19 +127,14 @@ def test_a_wrong_number_is_refuted(page, mistake):
 UNREADABLE = [
     ("A", "1 2 x", "“x” is not a number"),
     ("A", "1 2 3\n4 5", "row 1 has 3 numbers, and row 2 has 2"),
-    ("rank", "4", "no rank above 3"),
-    ("M", "2 1 1\n1 1 1\n1 1 1", "a 0 for each hidden one"),
-    ("sgd-u", "[[1, 2], 3]", "“3” stands outside"),
     ("sgd-v", "1 2\n3 4", "3 rows of 2 numbers are needed here, and there are 2 of 2"),
     ("sgd-loss", "0,1223", "write one like 0.1223"),
-    ("svd-matrix", "[[1, ..., 2]]", "“...” is not a number"),
     ("completed-mse", "-1", "not negative"),
 ]
 
 
 @pytest.mark.parametrize(("name", "text", "message"), UNREADABLE)
 def test_what_cannot_be_read_is_named_at_its_field(page, name, text, message):
-    assert re.search(
-        f"cannot be read.*{re.escape(message)}", judge(page, completed_matrix=A, **{name: text})
-    )
+    verdicts = judge(page, completed_matrix=A, **{name: text})
+    assert re.search(f"cannot be read.*{re.escape(message)}", verdicts)
     assert page.locator(f"[name={name}]").get_attribute("aria-invalid") == "true"

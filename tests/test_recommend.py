@@ -12,13 +12,10 @@ import torch
 from conftest import ROOT
 
 NOTEBOOK = nbformat.read(ROOT / "notebooks/5.2-recommendations.ipynb", as_version=4)
-SCRIPTS = [(ROOT / "live" / name).read_text() for name in ("algorithm.js", "recommend.js")]
-[FIGURE] = [
-    output.data["text/html"]
-    for cell in NOTEBOOK.cells
-    for output in cell.get("outputs", [])
-    if 'class="films"' in output.get("data", {}).get("text/html", "")
-]
+SCRIPTS = "".join((ROOT / "live" / name).read_text() for name in ("algorithm.js", "recommend.js"))
+OUTPUTS = [output for cell in NOTEBOOK.cells for output in cell.get("outputs", [])]
+PAGES = [output.get("data", {}).get("text/html", "") for output in OUTPUTS]
+[FIGURE] = [page for page in PAGES if 'class="films"' in page]
 DATA = json.loads(re.search(r"<script[^>]*>(.*)</script>", FIGURE, re.S)[1])
 
 
@@ -26,8 +23,7 @@ DATA = json.loads(re.search(r"<script[^>]*>(.*)</script>", FIGURE, re.S)[1])
 def page(browser):
     page = browser.new_page()
     page.set_content(FIGURE)
-    for script in SCRIPTS:
-        page.add_script_tag(content=script)
+    page.add_script_tag(content=SCRIPTS)
     yield page
     page.close()
 
@@ -39,18 +35,14 @@ def unpacked(name):
 
 
 def test_the_page_scores_films_for_200_random_raters_as_the_notebooks_cell(page):
-    [cell] = [cell for cell in NOTEBOOK.cells if "def newcomer" in cell.source]
-    names = {"torch": torch, "decay": DATA["decay"]}
-    exec(cell.source, names)
+    [source] = [cell.source for cell in NOTEBOOK.cells if "def newcomer" in cell.source]
+    exec(source, names := {"torch": torch, "decay": DATA["decay"]})
     b, U, W = unpacked("b")[:, 0], unpacked("U"), unpacked("W")
     rng = random.Random(0)
-    raters = []
-    for _ in range(200):
-        films = rng.sample(range(len(b)), rng.randint(1, 30))
-        raters.append([[i, rng.randint(1, 5)] for i in films])
-    expression = """([model, raters]) => raters.map(rated => mf.recommend(model, rated))"""
-    model = {"mu": DATA["mu"], "decay": DATA["decay"]}
-    model |= {"b": b.tolist(), "U": U.tolist(), "W": W.tolist()}
+    films = [rng.sample(range(len(b)), rng.randint(1, 30)) for _ in range(200)]
+    raters = [[[i, rng.randint(1, 5)] for i in rated] for rated in films]
+    expression = "([model, raters]) => raters.map(rated => mf.recommend(model, rated))"
+    model = DATA | {"b": b.tolist(), "U": U.tolist(), "W": W.tolist()}
     for rated, scores in zip(raters, page.evaluate(expression, [model, raters]), strict=True):
         films, stars = torch.tensor(rated).T
         levels, added, unmasked = names["newcomer"]((DATA["mu"], b, U, W), films, stars.double())
@@ -59,13 +51,13 @@ def test_the_page_scores_films_for_200_random_raters_as_the_notebooks_cell(page)
         for k in range(2):
             computed = torch.tensor([film[k]["score"] for film in scores], dtype=torch.float64)
             torch.testing.assert_close(computed, expected[k], rtol=0, atol=1e-6)
-            chosen = torch.tensor([film[k]["reason"] for film in scores])
-            values = reasons[k].gather(1, chosen[:, None])[:, 0]
+            chosen = torch.tensor([[film[k]["reason"]] for film in scores])
+            values = reasons[k].gather(1, chosen)[:, 0]
             torch.testing.assert_close(values, reasons[k].max(1).values)
 
 
 def lists(page):
-    expression = "x => x.map(list => [...list.children].map(film => film.firstChild.data.trim()))"
+    expression = "all => all.map(list => [...list.children].map(x => x.firstChild.data.trim()))"
     return page.eval_on_selector_all(".lists ol", expression)
 
 
@@ -78,7 +70,6 @@ def test_stars_and_a_search_change_the_lists_and_forget_clears_them(page):
     assert page.locator("fieldset >> nth=0").locator(":checked").input_value() == "2"
     assert lists(page) != first
     page.locator("text=Forget all stars").click()
-    page.wait_for_function("!document.querySelector('.lists li')")
-    assert page.locator(":checked").count() == 0
+    page.wait_for_function("!document.querySelector('.lists li, .films :checked')")
     page.locator("fieldset label").nth(4).click()
     assert len(lists(page)[0]) == DATA["length"]
