@@ -210,7 +210,7 @@ def test_learning(open_page):
     _, [figure] = open_page("1.1", reduced_motion="reduce")
     slow, fast = (loss_of(factorise(epochs=3000, lr=lr)) for lr in (0.005, 0.05))
     verdict = f"wrong: the loss ends at {slow} with lr = 0.005 and at {fast} with lr = 0.05. "
-    assert verdict in guess(figure, "five times as much")
+    assert verdict in guess(figure, "five times the rate, 0.05")
     shown = f"Loss {loss_of(factorise(3, 1001, seed=1))} after 1,001 epochs; the floor at rank 3"
     assert put(figure, epochs=1001, rank=3, lr=-2, seed=1) == f"{shown} is 0.0000."
     with pytest.raises(FloatingPointError) as error:
@@ -218,12 +218,12 @@ def test_learning(open_page):
     assert put(figure, lr=0) == f"Stopped: {error.value}."
 
 
-def test_a_thousand_seeds_give_the_notebooks_share(open_page):
+def test_a_thousand_seeds_give_pytorchs_share(open_page):
     _, [figure] = open_page("1.2")
-    stored = figure.locator(".counted").text_content()
-    hits = re.search(r"\d+(?= print)", stored)[0]
-    assert f"wrong: {hits} of 1,000 seeds print 0.1223." in guess(figure, "over 10%")
-    assert figure.locator(".counted").text_content() == stored
+    losses = [loss_of(factorise(epochs=3000, seed=seed)) for seed in range(1000)]
+    hits = losses.count("0.1223")
+    assert f"wrong: {hits} of 1,000 seeds print 0.1223." in guess(figure, "more seeds")
+    assert f" {hits} print 0.1223" in figure.locator(".counted").text_content()
     U, V = factorise(epochs=500, seed=999)
     shown = f"Seed 999 after 500 epochs: loss {loss_of((U, V))}; the floor is 0.1219."
     assert put(figure, epochs=500, seed=999) == shown
