@@ -14,20 +14,14 @@ from tasks import notebook, sections, tasks
 EMPTY = "*Your answer here.*"
 
 
-def is_definition(node):
-    """Whether a statement imports, defines or names something, and does not compute."""
-    if isinstance(node, ast.Assign):
-        return not any(isinstance(inner, ast.Call) for inner in ast.walk(node))
-    return isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))
-
-
 def definitions(source):
     """The definitions in a cell that is not run as a whole."""
     try:
         nodes = ast.parse(source).body
     except SyntaxError:
         return ""
-    return "\n".join(ast.unparse(node) for node in nodes if is_definition(node))
+    kinds = ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef
+    return "\n".join(ast.unparse(node) for node in nodes if isinstance(node, kinds))
 
 
 class Edition:
@@ -40,8 +34,7 @@ class Edition:
                 marks, text = cell.metadata["nbgrader"], cell.source.strip()
                 name = marks["grade_id"]
                 kind = name.partition("-")[0]
-                new = SimpleNamespace(kind=kind, source=text, locked=marks["locked"])
-                self.given[name] = new
+                self.given[name] = SimpleNamespace(kind=kind, source=text, locked=marks["locked"])
                 self.ids[text] = name
                 if kind == "code":
                     self.setups.setdefault(section, []).append(text)
@@ -55,7 +48,7 @@ class Edition:
         return name, self.given.get(name)
 
     def own_code(self, cell):
-        """What is run of a student's cell: nothing if it is as it was given."""
+        """What is run of a student's cell: nothing if it is as it was given, or only shows."""
         _, given = self.given_for(cell)
         if cell.kind != "code" or (given and cell.source.strip() == given.source):
             return ""
@@ -64,7 +57,7 @@ class Edition:
         return cell.source
 
     def programs(self, book, task):
-        """The cells that define a task's function; the one copied into 1.2 if there is no other."""
+        """The cells that define a task's function, and whether it is more than a copy in 1.2."""
         form = re.compile(rf"^[ \t]*(?:def[ \t]+{task}\b|{task}[ \t]*=)", re.MULTILINE)
         own, copied = [], []
         for cell in book.cells:
@@ -78,12 +71,10 @@ class Edition:
         needed = sorted({tasks()[name].section for name in names})
         steps = [("a given cell", source) for x in needed for source in self.setups.get(x, [])]
         skipped = [f"paste-{name}" for name in names if self.programs(book, name)[1]]
-        code = [cell for cell in book.cells if cell.kind == "code"]
-        for number, cell in enumerate(code, 1):
+        for number, cell in enumerate((x for x in book.cells if x.kind == "code"), 1):
             name, given = self.given_for(cell)
-            source = self.own_code(cell)
-            if given and given.kind == "code":  # in a notebook of all sections, A changes here
-                source = cell.source
+            is_setup = given and given.kind == "code"  # where all sections are, A changes here
+            source = cell.source if is_setup else self.own_code(cell)
             if source and name not in skipped:
                 steps.append((f"{book.name}, code cell {number}", source))
         return steps
@@ -110,22 +101,20 @@ class Edition:
                 answers.get(current, elsewhere).append(own)
             if given and kind not in ("asks", "answer"):
                 current = None
-        return {name: "\n\n".join(found) for name, found in answers.items()}, elsewhere
+        return {name: "\n\n".join(parts) for name, parts in answers.items()}, elsewhere
 
 
 def choose(student, edition, questions):
     """{task: the notebook that counts or None}, {question: answer}, notes on older notebooks."""
-    chosen, notes = dict.fromkeys(tasks()), []
+    chosen, notes = {}, []
     books = sorted(student.notebooks, key=lambda book: (book.newness, book.name))
-    for task in chosen:
-        found = [(book, *edition.programs(book, task)) for book in books]
-        for wanted in (False, True):  # what was copied into 1.2 counts if there is nothing else
-            candidates = [book for book, programs, own in found if programs and own is wanted]
-            chosen[task] = candidates[-1] if candidates else chosen[task]
-        notes += [
-            f"{book.name} has {task} too; {candidates[-1].name} counts, which is newer or as new."
-            for book in candidates[:-1]
-        ]
+    for task in tasks():
+        programs = {book.name: edition.programs(book, task) for book in books}
+        candidates = [book for book in books if programs[book.name][1]]
+        copies = [book for book in books if programs[book.name][0]]
+        chosen[task] = next(reversed(candidates or copies), None)
+        for book in candidates[:-1]:
+            notes.append(f"{book.name} has {task} too; {chosen[task].name}, newer, counts.")
     read = [edition.answers(book, questions) for book in books]
     elsewhere = [text for _, texts in read for text in texts]
     elsewhere += [student.online_text] if student.online_text else []

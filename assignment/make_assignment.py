@@ -5,9 +5,7 @@ nbgrader/source, the same with solutions and hidden tests, for nbgrader's formgr
 """
 
 import argparse
-import csv
 import json
-import os
 import re
 import shutil
 import sys
@@ -16,24 +14,16 @@ from itertools import compress
 from pathlib import Path
 
 import nbformat
+import pandas as pd
+import tasks
 import torch
 from answers import EMPTY
+from gradebook import code_of, read_roster
+from jinja2 import Template
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from tasks import (  # fmt: skip
-    HERE,
-    ROOT,
-    answered,
-    cases,
-    function_of,
-    head,
-    notebook,
-    sections,
-    seed_of,
-    solution,
-    tasks,
-)
+from tasks import HERE, ROOT, answered, cases, seed_of
 
-from mf_core import sgd_factorize, sgd_factorize_masked
+from mf_core import gd_factorize_masked, sgd_factorize, sgd_factorize_masked
 from mf_data import Ratings, load_coursework_matrix, load_ratings
 
 FEWEST = 20  # ratings of a film, as 4.1.toml and students.md say: the students' run is short
@@ -96,7 +86,7 @@ def as_code(matrix):
 
 def figures(A, M, ratings):
     """The expected figures: what the solutions give on this matrix and ratings, from seed 0."""
-    run = {name: function_of(task) for name, task in tasks().items()}
+    run = {name: tasks.function_of(task) for name, task in tasks.tasks().items()}
     torch.manual_seed(0)
     U, V = run["sgd_factorize"](A, 2)
     loss, svd_loss = run["loss_of"](A, U, V), run["truncated"](A)[1]
@@ -105,7 +95,7 @@ def figures(A, M, ratings):
     observed, missing = run["judge"](A, M, X @ Y.T)
     filled = run["judge"](A, M, torch.where(M, A, A[M].mean()))[1]
     torch.manual_seed(0)
-    P, Q = run["gd_factorise_masked"](ratings.A, ratings.M, **RUN)
+    P, Q = gd_factorize_masked(ratings.A, ratings.M, **RUN)  # the same, and faster
     values = {
         "loss": loss, "distance": loss**0.5, "typical": (loss / A.numel()) ** 0.5,
         "length": A.norm(), "svd_loss": svd_loss, "last": svd_loss**0.5, "observed": observed,
@@ -133,16 +123,16 @@ def graded(cell, name, kind, points=None):
 
 def cells_of(section, fill, seed, solved):
     """The cells of a section's notebook; with solutions and hidden tests for nbgrader if solved."""
-    for number, cell in enumerate(sections()[section]["cells"]):
+    for number, cell in enumerate(tasks.sections()[section]["cells"]):
         kind = next(k for k in ("task", "question", "paste", "text", "code") if k in cell)
         name = f"{'run' if cell.get('run') is False else kind}-{section.replace('.', '-')}-{number}"
         if kind in ("task", "paste"):
-            task = tasks()[cell[kind]]
-            body = REGION.format(solution(task).removeprefix(head(task)).rstrip())
+            task = tasks.tasks()[cell[kind]]
+            body = REGION.format(tasks.solution(task).removeprefix(tasks.head(task)).rstrip())
             name = f"{kind}-{task.name}"
             points = sum(case["points"] for case in cases(task, 0))
             stub = STUB.format(f"{points} points" if kind == "task" else "not marked again")
-            yield graded(new_code_cell(head(task) + (body if solved else stub)), name, "task")
+            yield graded(new_code_cell(tasks.head(task) + (body if solved else stub)), name, "task")
         if kind == "task":
             test = f'check("{task.name}", {task.name})'
             if solved:
@@ -159,13 +149,13 @@ def cells_of(section, fill, seed, solved):
             yield graded(new(fill(cell[kind])), name, "read-only")
 
 
-def write_edition(folder, A, M, ratings, visible, seed, solved=False):
+def write_edition(folder, data, visible, seed, solved=False):
     """A whole edition in a folder, which it replaces."""
-    half = folder.with_name(folder.name + ".half")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
-    for section in sections():
-        path = notebook(section)
+    A, M, ratings = data
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for section in tasks.sections():
+        path = tasks.notebook(section)
         title = nbformat.read(path, 4).cells[0].source.splitlines()[0].removeprefix("# ")
         known = {"{A}": as_code(A), "{M}": as_code(M.int()), "{title}": title}
         known["{run}"] = ", ".join(f"{name}={value}" for name, value in RUN.items())
@@ -178,47 +168,62 @@ def write_edition(folder, A, M, ratings, visible, seed, solved=False):
         kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
         book = new_notebook(cells=list(cells_of(section, fill, seed, solved)))
         book.metadata = {"kernelspec": kernel}
-        nbformat.write(book, half / path.name)
-    (half / "checks.json").write_text(json.dumps(visible), encoding="utf-8")
-    shutil.copy(HERE / "checks.py", half)
+        nbformat.write(book, folder / path.name)
+    (folder / "checks.json").write_text(json.dumps(visible), encoding="utf-8")
+    shutil.copy(HERE / "checks.py", folder)
     listed = (ROOT / "requirements.txt").read_text().splitlines()
-    kept = [line for line in listed if line.split("==")[0] in PACKAGES]
-    (half / "requirements.txt").write_text("\n".join(kept) + "\n")
+    packages = [line for line in listed if line.split("==")[0] in PACKAGES]
+    (folder / "requirements.txt").write_text("\n".join(packages) + "\n")
     rules = tomllib.loads((HERE / "coursework.toml").read_text(encoding="utf-8"))
-    rules = [f"- {name.capitalize()}: {rule}" for name, rule in rules.items()]
-    readme = (HERE / "students.md").read_text(encoding="utf-8")
-    readme = readme.replace("{rules}", "\n".join(rules)).replace("{packages}", ", ".join(kept))
-    readme = readme.replace("{torch}", kept[0])
-    (half / "README.md").write_text(readme, encoding="utf-8")
-    torch.save(ratings.A.half(), half / "ratings.pt")  # half stars are exact in half precision
-    shutil.copy(ROOT / "data/movielens/README.txt", half / "movielens.txt")  # the licence asks it
-    with open(half / "titles.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("movie", "name"), *enumerate(ratings.titles)])
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(half, folder)
+    readme = Template(
+        (HERE / "students.md").read_text(encoding="utf-8"), keep_trailing_newline=True
+    )
+    readme = readme.render(rules=rules, packages=packages)
+    (folder / "README.md").write_text(readme, encoding="utf-8")
+    torch.save(ratings.A.half(), folder / "ratings.pt")  # half stars are exact in half precision
+    shutil.copy(ROOT / "data/movielens/README.txt", folder / "movielens.txt")  # its licence
+    titles = pd.DataFrame({"name": ratings.titles})
+    titles.to_csv(folder / "titles.csv", index_label="movie")
 
 
-def make(build, seed=0):
-    """Write both editions and the key into the folder build; return the key."""
+def questions(known):
+    """The questions by name, each with a rubric that has these figures in it."""
+    by_name = {}
+    for section, template in tasks.sections().items():
+        for cell in filter(lambda cell: "question" in cell, template["cells"]):
+            rubric = cell["rubric"].strip().format(**known)
+            asked = {"section": section, "points": cell["points"], "asks": cell["text"].strip()}
+            by_name[cell["question"]] = asked | {"rubric": rubric}
+    return by_name
+
+
+def draw(seed):
+    """A matrix, a mask and ratings from a seed; the coursework's own for 0."""
     A, M = draw_matrix(seed) if seed else load_coursework_matrix()
-    ratings = draw_ratings(seed)
-    known = figures(A, M, ratings)
-    questions = {
-        cell["question"]: {
-            "section": section, "points": cell["points"], "asks": cell["text"].strip(),
-            "rubric": cell["rubric"].strip().format(**known),
-        }
-        for section, template in sections().items() for cell in template["cells"]
-        if "question" in cell
-    }  # fmt: skip
+    return A, M, draw_ratings(seed)
+
+
+def make(build, seed=0, roster=None):
+    """Write both editions and the key into the folder build; return the key.
+
+    With a roster, each of its students gets an edition of their own, with another matrix and
+    order of the users; the key has the rubrics with their figures, by the code of ID and of name.
+    """
+    data = draw(seed)
+    known = figures(*data)
+    key = {"seed": seed, "figures": known, "questions": questions(known), "own": {}}
     visible = {
         name: [answered(task, case) for case in cases(task, seed_of(seed, "visible", name))]
-        for name, task in tasks().items()
+        for name, task in tasks.tasks().items()
     }
-    key = {"seed": seed, "figures": known, "questions": questions}
-    same = (A, M, ratings, visible, seed)
-    write_edition(build / "assignment", *same)
-    write_edition(build / "nbgrader/source/coursework", *same, solved=True)
+    write_edition(build / "assignment", data, visible, seed)
+    write_edition(build / "nbgrader/source/coursework", data, visible, seed, solved=True)
+    for id_, name in read_roster(roster)[2] if roster else []:
+        data = draw(seed_of(seed, "own", id_, name))
+        folder = re.sub(r"[^\w .-]", "-", f"{name}_{id_}")
+        write_edition(build / "assignment-per-student" / folder, data, visible, seed)
+        own = questions(figures(*data))
+        key["own"] |= {code_of(word): own for word in (id_, name)}
     (build / "key.json").write_text(json.dumps(key, indent=1), encoding="utf-8")
     return key
 
@@ -227,13 +232,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, default=ROOT / "build")
     parser.add_argument("--seed", type=int, default=0, help="of another matrix, users and tests")
+    parser.add_argument("--per-student", type=Path, help="a table of students (ID, Name)")
     arguments = parser.parse_args()
     if arguments.seed < 0:
         sys.exit(f"SEED is {arguments.seed}; it needs a whole number from 0 on")
-    key = make(arguments.build, arguments.seed)
+    key = make(arguments.build, arguments.seed, arguments.per_student)
     if arguments.seed:
         print("Drawn until SVD and SGD differ in two decimals and the completion beats the mean.")
     print(f"For students:   {arguments.build / 'assignment'}")
+    if arguments.per_student:
+        print(f"One for each:   {arguments.build / 'assignment-per-student'}")
     print(f"For nbgrader:   {arguments.build / 'nbgrader/source/coursework'} (has the solutions)")
     print(f"For the marker: {arguments.build / 'key.json'}; expected figures:")
     print("  " + ", ".join(f"{name} {value}" for name, value in key["figures"].items()))
