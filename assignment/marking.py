@@ -60,7 +60,8 @@ def run(student, chosen, sandbox, edition, seed):
             calls = [{"function": name, **case} for name in names for case, _ in outcomes[name]]
             jobs.append((book, edition.steps(book, names), calls))
     steps = [[source for _, source in cells] + calls for _, cells, calls in jobs]
-    for (book, cells, calls), received in zip(jobs, sandbox.run(steps), strict=True):
+    received_all = sandbox.run(steps) if jobs else []
+    for (book, cells, calls), received in zip(jobs, received_all, strict=True):
         errors[book.name] = [
             (label, without_paths(outcome["error"]), source)
             for (label, source), outcome in zip(cells, received, strict=False)
