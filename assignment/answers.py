@@ -4,7 +4,6 @@ A cell is known by its grade_id or, where a notebook has lost these, by its sour
 known by the functions and questions in them, never by their names.
 """
 
-import ast
 import re
 from types import SimpleNamespace
 
@@ -12,94 +11,74 @@ import nbformat
 from tasks import notebook, sections, tasks
 
 EMPTY = "*Your answer here.*"
-
-
-def definitions(source):
-    """The definitions in a cell that is not run as a whole."""
-    try:
-        nodes = ast.parse(source).body
-    except SyntaxError:
-        return ""
-    kinds = ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef
-    return "\n".join(ast.unparse(node) for node in nodes if isinstance(node, kinds))
+OWN = SimpleNamespace(kind="own", about="", source="", locked=False)  # a cell that was not given
 
 
 class Edition:
     """The cells that the students were given, in the folder source."""
 
     def __init__(self, source):
-        self.given, self.ids, self.setups = {}, {}, {}
+        self.given, self.setups = {}, {}
         for section in sections():
             for cell in nbformat.read(source / notebook(section).name, as_version=4).cells:
                 marks, text = cell.metadata["nbgrader"], cell.source.strip()
-                name = marks["grade_id"]
-                kind = name.partition("-")[0]
-                self.given[name] = SimpleNamespace(kind=kind, source=text, locked=marks["locked"])
-                self.ids[text] = name
+                kind, _, about = marks["grade_id"].partition("-")
+                given = {"kind": kind, "about": about, "source": text, "locked": marks["locked"]}
+                self.given[marks["grade_id"]] = SimpleNamespace(**given)
                 if kind == "code":
                     self.setups.setdefault(section, []).append(text)
-        self.ids.pop(EMPTY)
+        self.by_source = {given.source: given for given in self.given.values()}
+        del self.by_source[EMPTY]
 
-    def given_for(self, cell):
-        """(grade_id, the given cell) of a cell; ("", None) for one that is the student's own."""
-        name = cell.grade_id
-        if name not in self.given:
-            name = self.ids.get(cell.source.strip(), "")
-        return name, self.given.get(name)
-
-    def own_code(self, cell):
-        """What is run of a student's cell: nothing if it is as it was given, or only shows."""
-        _, given = self.given_for(cell)
-        if cell.kind != "code" or (given and cell.source.strip() == given.source):
-            return ""
-        if given and given.kind in ("test", "run", "answer"):
-            return definitions(cell.source)
-        return cell.source
+    def recognise(self, book):
+        """Give the notebook's cells the given cell that they were, and the code to run of them."""
+        for cell in book.cells:
+            source = cell.source.strip()
+            cell.given = self.given.get(cell.grade_id) or self.by_source.get(source, OWN)
+            as_given = source == cell.given.source and cell.given.kind != "code"
+            only_shows = cell.given.kind in ("test", "run", "answer") and "def " not in source
+            cell.code = "" if cell.kind != "code" or as_given or only_shows else cell.source
 
     def programs(self, book, task):
         """The cells that define a task's function, and whether it is more than a copy in 1.2."""
         form = re.compile(rf"^[ \t]*(?:def[ \t]+{task}\b|{task}[ \t]*=)", re.MULTILINE)
         own, copied = [], []
         for cell in book.cells:
-            name, source = self.given_for(cell)[0], self.own_code(cell)
-            if source and (name == f"task-{task}" or form.search(source)):
-                (copied if name == f"paste-{task}" else own).append(source)
+            is_task = cell.given.kind == "task" and cell.given.about == task
+            if cell.code and (is_task or form.search(cell.code)):
+                (copied if cell.given.kind == "paste" else own).append(cell.code)
         return own or copied, bool(own)
 
     def steps(self, book, names):
         """(label, source) of the cells to run before the tasks of these names are called."""
         needed = sorted({tasks()[name].section for name in names})
         steps = [("a given cell", source) for x in needed for source in self.setups.get(x, [])]
-        skipped = [f"paste-{name}" for name in names if self.programs(book, name)[1]]
-        for number, cell in enumerate((x for x in book.cells if x.kind == "code"), 1):
-            name, given = self.given_for(cell)
-            is_setup = given and given.kind == "code"  # where all sections are, A changes here
-            source = cell.source if is_setup else self.own_code(cell)
-            if source and name not in skipped:
-                steps.append((f"{book.name}, code cell {number}", source))
+        written = [name for name in names if self.programs(book, name)[1]]
+        for number, cell in enumerate((cell for cell in book.cells if cell.kind == "code"), 1):
+            is_copy = cell.given.kind == "paste" and cell.given.about in written
+            if cell.code and not is_copy:
+                steps.append((f"{book.name}, code cell {number}", cell.code))
         return steps
 
     def answers(self, book, questions):
         """{question: what stands from it to the next given cell}, and a list of what else is."""
         answers, elsewhere, current = {name: [] for name in questions}, [], None
         for cell in book.cells:
-            name, given = self.given_for(cell)
-            source = cell.source.strip()
-            for question in questions if not given else []:  # answered in a cell without a name
+            source, given = cell.source.strip(), cell.given
+            for question in questions if given is OWN else []:  # answered in a cell without a name
                 if source.startswith(self.given[f"asks-{question}"].source):
-                    name, given = f"asks-{question}", self.given[f"asks-{question}"]
-            kind, _, about = name.partition("-")
-            if kind in ("asks", "answer"):
-                current = about
+                    given = self.given[f"asks-{question}"]
+            if given.kind in ("asks", "answer"):
+                current = given.about
             own = source.replace(EMPTY, "").strip()
-            if given and given.locked:
+            if given.locked:
                 lines = given.source.splitlines() if cell.kind != "code" else source.splitlines()
                 own = "\n".join(x for x in source.splitlines() if x not in lines).strip()
-            elif kind in ("task", "paste") or (cell.kind == "code" and current is None):
+            elif given.kind in ("task", "paste") or (cell.kind == "code" and current is None):
                 own = ""
             if own:
                 answers.get(current, elsewhere).append(own)
-            if given and kind not in ("asks", "answer"):
+            if given.kind not in ("asks", "answer", "own"):
                 current = None
         return {name: "\n\n".join(parts) for name, parts in answers.items()}, elsewhere
 
@@ -108,12 +87,13 @@ def choose(student, edition, questions):
     """{task: the notebook that counts or None}, {question: answer}, notes on older notebooks."""
     chosen, notes = {}, []
     books = sorted(student.notebooks, key=lambda book: (book.newness, book.name))
+    for book in books:
+        edition.recognise(book)
     for task in tasks():
-        programs = {book.name: edition.programs(book, task) for book in books}
-        candidates = [book for book in books if programs[book.name][1]]
-        copies = [book for book in books if programs[book.name][0]]
-        chosen[task] = next(reversed(candidates or copies), None)
-        for book in candidates[:-1]:
+        written = [book for book in books if edition.programs(book, task)[1]]
+        copied = [book for book in books if edition.programs(book, task)[0]]
+        chosen[task] = (written or copied or [None])[-1]
+        for book in written[:-1]:
             notes.append(f"{book.name} has {task} too; {chosen[task].name}, newer, counts.")
     read = [edition.answers(book, questions) for book in books]
     elsewhere = [text for _, texts in read for text in texts]

@@ -180,8 +180,9 @@ def write_similar(path, results):
             if program := shape(source):
                 students[task, program].append(f"{result['name']} {result['code']}")
     for (task, _), names in students.items():
-        for pair in combinations(sorted(names), 2) if len(names) <= RARE * len(results) + 1 else []:
-            shared[pair].append(task)
+        if len(names) <= max(2, RARE * len(results)):
+            for pair in combinations(sorted(names), 2):
+                shared[pair].append(task)
     pairs = sorted((-len(tasks), pair, tasks) for pair, tasks in shared.items() if len(tasks) > 1)
     rows = [(one, other, ", ".join(tasks)) for _, (one, other), tasks in pairs]
     write_table(path, rows, ["one", "other", "tasks"])

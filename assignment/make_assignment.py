@@ -88,14 +88,14 @@ def figures(A, M, ratings):
     """The expected figures: what the solutions give on this matrix and ratings, from seed 0."""
     run = {name: tasks.function_of(task) for name, task in tasks.tasks().items()}
     torch.manual_seed(0)
-    U, V = run["sgd_factorize"](A, 2)
+    U, V = sgd_factorize(A, 2)  # in this function, mf_core's take the place of the notebooks'
     loss, svd_loss = run["loss_of"](A, U, V), run["truncated"](A)[1]
     torch.manual_seed(0)
-    X, Y = run["sgd_factorize_masked"](A, M, 2)
+    X, Y = sgd_factorize_masked(A, M, 2)
     observed, missing = run["judge"](A, M, X @ Y.T)
     filled = run["judge"](A, M, torch.where(M, A, A[M].mean()))[1]
     torch.manual_seed(0)
-    P, Q = gd_factorize_masked(ratings.A, ratings.M, **RUN)  # the same, and faster
+    P, Q = gd_factorize_masked(ratings.A, ratings.M, **RUN)
     values = {
         "loss": loss, "distance": loss**0.5, "typical": (loss / A.numel()) ** 0.5,
         "length": A.norm(), "svd_loss": svd_loss, "last": svd_loss**0.5, "observed": observed,

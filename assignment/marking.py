@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -187,7 +186,7 @@ def mark_all(submissions, build, marks=None, roster=None, column="", jobs=None, 
     write_all(folder, ordered, key)
     if roster:
         notes += gradebook.fill_roster(roster, ordered, column)
-    say("\n".join([*notes, f"Marks are in {folder}: open summary.html and answers.html."]))
+    say("\n".join([*notes, f"Marks are in {folder}: see totals.csv and answers.html."]))
     return ordered
 
 
@@ -207,13 +206,8 @@ def write_all(folder, results, key):
         replace(page, PAGES.get_template("feedback.html").render(result=result))
     gradebook.write_totals(folder / "totals.csv", results)
     gradebook.write_similar(folder / "similar.csv", results)
-    rows = [row for result in results for row in result["rows"] if row["details"]]
-    wrong = Counter((row["task"], row["remark"]) for row in rows if row["points"] and row["remark"])
-    for name in ("summary.html", "answers.html"):
-        page = PAGES.get_template(name).render(
-            results=results, key=key, mistakes=wrong.most_common(12)
-        )
-        replace(folder / name, page)
+    page = PAGES.get_template("answers.html").render(results=results, key=key)
+    replace(folder / "answers.html", page)
 
 
 def main():

@@ -41,24 +41,21 @@ def main():
 def outcomes_of(steps, seconds):
     """The outcome of each step of a notebook: {"value": ...} or {"error": "..."}.
 
-    With a call that had to be stopped, the other calls of its function are left out.
+    A step is the source of a cell or a call of a function. With a call that had to be stopped, the
+    other calls of its function are left out.
     """
-    outcomes, stopped = {}, set()
+    cells = {n for n, step in enumerate(steps) if isinstance(step, str)}
+    functions = [n if n in cells else step["function"] for n, step in enumerate(steps)]
+    outcomes = {}
     while len(outcomes) < len(steps):
-        again = {n for n, step in enumerate(steps) if isinstance(step, str)} - stopped
-        todo = sorted(again | set(range(len(steps))) - set(outcomes))
+        todo = [n for n in range(len(steps)) if n in cells or n not in outcomes]
         received, reason = attempt([steps[n] for n in todo], seconds)
         outcomes |= dict(zip(todo, received, strict=False))
         if rest := todo[len(received) :]:
-            stopped.add(rest[0])
-            same = [n for n in rest if n == rest[0] or called(steps[n]) == called(steps[rest[0]])]
+            cells.discard(rest[0])
+            same = [n for n in rest if functions[n] == functions[rest[0]]]
             outcomes |= dict.fromkeys(same, {"error": f"Stopped: {reason}"})
     return [outcomes[n] for n in range(len(steps))]
-
-
-def called(step):
-    """The function that a step calls; for a cell, the cell."""
-    return step if isinstance(step, str) else step["function"]
 
 
 def attempt(steps, seconds):
@@ -83,29 +80,23 @@ def attempt(steps, seconds):
 
 
 def run(steps, pipe):
-    """The steps, each a cell's source or a call of a function, whatever the others do."""
+    """Run the steps, whatever the others do; send the outcome of each."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nowhere, number)
     shell = Shell.instance()
     for step in steps:
         try:
-            outcome = {"value": step_value(shell, step)}
+            if isinstance(step, str):
+                shell.run_cell(step, store_history=False, silent=True).raise_error()
+                outcome = {"value": None}
+            elif step["function"] in shell.user_ns:
+                outcome = {"value": checks.call(shell.user_ns[step["function"]], step)}
+            else:
+                outcome = {"error": f"NameError: There is no function {step['function']}."}
         except BaseException as error:
             outcome = {"error": f"{type(error).__name__}: {error}"[:400]}
         pipe.send_bytes(json.dumps(outcome).encode())
-
-
-def step_value(shell, step):
-    """None for a cell; for a call, what the function returned and which inputs it changed."""
-    if isinstance(step, str):
-        result = shell.run_cell(step, store_history=False, silent=True)
-        if error := result.error_before_exec or result.error_in_exec:
-            raise error
-        return None
-    if not callable(function := shell.user_ns.get(step["function"])):
-        raise NameError(f"There is no function {step['function']}.")
-    return checks.call(function, step)
 
 
 if __name__ == "__main__":

@@ -31,27 +31,27 @@ def identified(name):
 
 def unpack(path, target):
     """Unpack an archive with the times of its files; ValueError if it holds too much."""
-    if path.suffix.lower() == ".zip":
-        archive = zipfile.ZipFile(path)
-        size = sum(info.file_size for info in archive.infolist())
-    else:
-        archive = tarfile.open(path)
-        size = sum(info.size for info in archive)
-    with archive:
-        if size > LARGEST_ARCHIVE:
-            raise ValueError("it is too large")
-        if isinstance(archive, tarfile.TarFile):
+    if path.suffix.lower() != ".zip":
+        with tarfile.open(path) as archive:
+            check_size(sum(info.size for info in archive))
             archive.extractall(target, filter="data")
-            return
+        return
+    with zipfile.ZipFile(path) as archive:
+        check_size(sum(info.file_size for info in archive.infolist()))
         for info in archive.infolist():
             when = time.mktime((*info.date_time, 0, 0, -1))
             os.utime(archive.extract(info, target), (when, when))
 
 
-def files_in(folder, scratch, nested=0):
-    """(names from the folder on, file, what is wrong with it) of all files; archives are folders.
+def check_size(size, most=LARGEST_ARCHIVE):
+    if size > most:
+        raise ValueError("it is too large")
 
-    Archives are unpacked below scratch: those in the folder, and those in these.
+
+def files_in(folder, scratch, nested=0):
+    """(names from the folder on, file or None, what is to be said) of all files in a folder.
+
+    Archives are folders, unpacked below scratch: those in the folder, and those in these.
     """
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
@@ -64,14 +64,17 @@ def files_in(folder, scratch, nested=0):
             if not any(path.iterdir()):
                 yield (*parts, ""), None, ""
         elif ending and nested < 2:
-            target = Path(tempfile.mkdtemp(dir=scratch))
+            around = *parts[:-1], path.name[: ending.start()]
+            target, trouble = Path(tempfile.mkdtemp(dir=scratch)), ""
             try:
                 unpack(path, target)
             except Exception as error:  # a damaged archive may raise anything
                 trouble = f"{path.name} cannot be read to its end: {type(error).__name__}: {error}"
-                yield (*parts[:-1], path.name[: ending.start()], path.name), None, trouble
-            for inner, file, trouble in files_in(target, scratch, nested + 1):
-                yield (*parts[:-1], path.name[: ending.start()], *inner), file, trouble
+            inside = list(files_in(target, scratch, nested + 1))
+            if trouble or not inside:
+                yield (*around, ""), None, trouble
+            for inner, file, note in inside:
+                yield (*around, *inner), file, note
         else:
             yield parts, path, ""
 
@@ -86,29 +89,26 @@ def students_in(folder, known_files):
     students, notes = {}, []
     with tempfile.TemporaryDirectory() as scratch:
         files = list(files_in(folder, scratch))
-        around = len(os.path.commonprefix([parts[:-1] for parts, _, _ in files]))
-        if all(len(parts) > around + 1 for parts, _, _ in files):  # folders around the class's
-            files = [(parts[around:], *rest) for parts, *rest in files]
-        for parts, file, trouble in files:
+        inside = [parts[:-1] for parts, file, _ in files if file]
+        around = len(os.path.commonprefix(inside))
+        if all(len(folders) > around for folders in inside):  # folders around the class's
+            files = [(parts[around:] or ("",), *rest) for parts, *rest in files]
+        for parts, file, note in files:
             at = next((at for at, part in enumerate(parts[:3]) if identified(part)), 0)
             says = identified(parts[at]) or {"name": parts[0]}
             if len(parts) == 1 and not identified(parts[0]):
                 if not parts[0].endswith(".ipynb"):
-                    notes.append(f"{parts[0]} is nobody's: not read.")
+                    notes.append(note or f"{parts[0]} is nobody's: not read.")
                     continue
                 name = re.sub(given, "", Path(parts[0]).stem).strip(" _-.")
                 says["name"] = name or folder.resolve().name  # ada_1.1-gradient-… is ada's
             student = student_of(students, says["name"], says.get("id") or "")
             student.late = student.late or ("LATE" if says.get("late") else "")
+            student.notes += [note] if note else []
             attempt = int(re.sub(r"\D", "", says.get("attempt") or "0"))
             name = "/".join(parts[at + 1 :]) or says.get("file", parts[0])
-            if trouble:
-                student.notes.append(trouble)
-            elif file and name:  # a receipt of Blackboard's has none
+            if file and name:  # a receipt of Blackboard's has none
                 add_file(student, name, (attempt, file.stat().st_mtime), file, known_files)
-    for student in students.values():
-        if student.unread:
-            student.notes.append(f"Not read: {', '.join(student.unread)[:200]}.")
     return list(students.values()), notes
 
 
@@ -116,9 +116,8 @@ def student_of(students, name, id_):
     """The student of that name or ID, a new one if need be."""
     key = id_ or normalize("NFC", name)
     name = name.lstrip("=+-@")  # a spreadsheet would take it for a formula
-    new = {"key": key, "name": name, "id": id_}
-    new |= {"late": "", "online_text": "", "notebooks": [], "notes": [], "unread": []}
-    return students.setdefault(key, SimpleNamespace(**new))
+    new = {"key": key, "name": name, "id": id_, "late": "", "online_text": ""}
+    return students.setdefault(key, SimpleNamespace(**new, notebooks=[], notes=[]))
 
 
 def add_file(student, name, newness, file, known_files):
@@ -126,14 +125,10 @@ def add_file(student, name, newness, file, known_files):
     if name.endswith("onlinetext.html"):
         plain = re.sub(r"<[^>]*>", " ", file.read_text("utf-8", errors="replace"))
         student.online_text = html.unescape(plain).strip()
-    elif not name.endswith(".ipynb"):
-        if name.rpartition("/")[2] not in known_files:
-            student.unread.append(name)
-    elif file.stat().st_size > LARGEST:
-        student.notes.append(f"{name} is too large: not read.")
-    else:
-        data = file.read_bytes()
+    elif name.endswith(".ipynb"):
         try:
+            check_size(file.stat().st_size, LARGEST)
+            data = file.read_bytes()
             cells = cells_of(data)
         except Exception as error:  # whatever is wrong with a file that anybody may have made
             student.notes.append(f"{name} is not a notebook: {type(error).__name__}: {error}"[:200])
@@ -143,16 +138,17 @@ def add_file(student, name, newness, file, known_files):
         if data not in [book.data for book in student.notebooks]:
             book = SimpleNamespace(name=name, newness=newness, data=data, cells=cells)
             student.notebooks.append(book)
+    elif name.rpartition("/")[2] not in known_files:
+        student.notes.append(f"Not read: {name}.")
 
 
 def cells_of(data):
     """A notebook's cells, each with kind, source and grade_id ("" if it has none)."""
-    cells, found = json.loads(data.decode("utf-8-sig"))["cells"], []
-    if len(cells) > CELLS:
-        raise ValueError(f"it has more than {CELLS} cells")
+    cells, known = json.loads(data.decode("utf-8-sig"))["cells"], []
+    check_size(len(cells), CELLS)
     for cell in cells:
         marks = cell.get("metadata", {}).get("nbgrader")
         name = marks.get("grade_id") if isinstance(marks, dict) else ""
         name, source = name if isinstance(name, str) else "", "".join(cell["source"])
-        found.append(SimpleNamespace(kind=cell["cell_type"], source=source, grade_id=name))
-    return found
+        known.append(SimpleNamespace(kind=cell["cell_type"], source=source, grade_id=name))
+    return known
