@@ -8,7 +8,6 @@ import argparse
 import json
 import re
 import shutil
-import sys
 import tomllib
 from itertools import compress
 from pathlib import Path
@@ -17,10 +16,10 @@ import nbformat
 import pandas as pd
 import tasks
 import torch
-from answers import EMPTY
 from gradebook import code_of, read_roster
 from jinja2 import Template
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from submissions import EMPTY
 from tasks import HERE, ROOT, answered, cases, seed_of
 
 from mf_core import gd_factorize_masked, sgd_factorize, sgd_factorize_masked
@@ -37,8 +36,10 @@ HIDDEN = "\n### BEGIN HIDDEN TESTS\ncheck({0!r}, {0}, {1!r})\n### END HIDDEN TES
 def draw_matrix(seed):
     """Another 3 x 3 matrix, and a mask with two gaps that share no row and no column.
 
-    They are drawn until the figures teach what the coursework's teach.
+    They are drawn until the figures teach what the coursework's teach, which are those of seed 0.
     """
+    if seed == 0:
+        return load_coursework_matrix()
     generator = torch.Generator().manual_seed(seed)
     while True:
         A = (0.05 + 3.4 * torch.rand(3, 3, generator=generator)).round(decimals=4)
@@ -98,15 +99,13 @@ def figures(A, M, ratings):
     P, Q = gd_factorize_masked(ratings.A, ratings.M, **RUN)
     values = {
         "loss": loss, "distance": loss**0.5, "typical": (loss / A.numel()) ** 0.5,
-        "length": A.norm(), "svd_loss": svd_loss, "last": svd_loss**0.5, "observed": observed,
-        "missing": missing, "filled": filled,
+        "length": A.norm(), "svd_loss": svd_loss, "last": svd_loss**0.5,
+        "observed": observed, "missing": missing, "filled": filled,
         "prediction": run["rating_of_user_5"](P, Q, ratings.titles),
+        "rated": round(run["valid_error"](ratings.A, ratings.M, P, Q)),
+        "count": int(ratings.M.sum()),
     }  # fmt: skip
-    rated = run["valid_error"](ratings.A, ratings.M, P, Q)
-    return {name: f"{float(x):.4f}" for name, x in values.items()} | {
-        "rated": f"{rated:,.0f}",
-        "count": f"{ratings.M.sum():,}",
-    }
+    return {k: f"{x:,}" if isinstance(x, int) else f"{float(x):.4f}" for k, x in values.items()}
 
 
 def graded(cell, name, kind, points=None):
@@ -175,10 +174,8 @@ def write_edition(folder, data, visible, seed, solved=False):
     packages = [line for line in listed if line.split("==")[0] in PACKAGES]
     (folder / "requirements.txt").write_text("\n".join(packages) + "\n")
     rules = tomllib.loads((HERE / "coursework.toml").read_text(encoding="utf-8"))
-    readme = Template(
-        (HERE / "students.md").read_text(encoding="utf-8"), keep_trailing_newline=True
-    )
-    readme = readme.render(rules=rules, packages=packages)
+    readme = Template((HERE / "students.md").read_text(encoding="utf-8"))
+    readme = readme.render(rules=rules, packages=packages) + "\n"
     (folder / "README.md").write_text(readme, encoding="utf-8")
     torch.save(ratings.A.half(), folder / "ratings.pt")  # half stars are exact in half precision
     shutil.copy(ROOT / "data/movielens/README.txt", folder / "movielens.txt")  # its licence
@@ -197,19 +194,13 @@ def questions(known):
     return by_name
 
 
-def draw(seed):
-    """A matrix, a mask and ratings from a seed; the coursework's own for 0."""
-    A, M = draw_matrix(seed) if seed else load_coursework_matrix()
-    return A, M, draw_ratings(seed)
-
-
 def make(build, seed=0, roster=None):
     """Write both editions and the key into the folder build; return the key.
 
     With a roster, each of its students gets an edition of their own, with another matrix and
     order of the users; the key has the rubrics with their figures, by the code of ID and of name.
     """
-    data = draw(seed)
+    data = *draw_matrix(seed), draw_ratings(seed)
     known = figures(*data)
     key = {"seed": seed, "figures": known, "questions": questions(known), "own": {}}
     visible = {
@@ -219,7 +210,8 @@ def make(build, seed=0, roster=None):
     write_edition(build / "assignment", data, visible, seed)
     write_edition(build / "nbgrader/source/coursework", data, visible, seed, solved=True)
     for id_, name in read_roster(roster)[2] if roster else []:
-        data = draw(seed_of(seed, "own", id_, name))
+        own_seed = seed_of(seed, "own", id_, name)
+        data = *draw_matrix(own_seed), draw_ratings(own_seed)
         folder = re.sub(r"[^\w .-]", "-", f"{name}_{id_}")
         write_edition(build / "assignment-per-student" / folder, data, visible, seed)
         own = questions(figures(*data))
@@ -234,17 +226,14 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of another matrix, users and tests")
     parser.add_argument("--per-student", type=Path, help="a table of students (ID, Name)")
     arguments = parser.parse_args()
-    if arguments.seed < 0:
-        sys.exit(f"SEED is {arguments.seed}; it needs a whole number from 0 on")
-    key = make(arguments.build, arguments.seed, arguments.per_student)
+    make(arguments.build, arguments.seed, arguments.per_student)
     if arguments.seed:
         print("Drawn until SVD and SGD differ in two decimals and the completion beats the mean.")
     print(f"For students:   {arguments.build / 'assignment'}")
     if arguments.per_student:
         print(f"One for each:   {arguments.build / 'assignment-per-student'}")
     print(f"For nbgrader:   {arguments.build / 'nbgrader/source/coursework'} (has the solutions)")
-    print(f"For the marker: {arguments.build / 'key.json'}; expected figures:")
-    print("  " + ", ".join(f"{name} {value}" for name, value in key["figures"].items()))
+    print(f"For the marker: {arguments.build / 'key.json'}, the rubrics and expected figures")
 
 
 if __name__ == "__main__":

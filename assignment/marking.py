@@ -13,12 +13,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import gradebook
-from answers import Edition, choose
 from checks import explain, judge
 from gradebook import code_of, replace
 from jinja2 import Environment, FileSystemLoader
 from sandbox import Sandbox, without_paths
-from submissions import students_in
+from submissions import Edition, choose, students_in
 from tasks import HERE, ROOT, answered, cases, seed_of, tasks
 
 PAGES = Environment(loader=FileSystemLoader(HERE / "pages"), autoescape=True, trim_blocks=True)
@@ -30,55 +29,46 @@ PAGES = Environment(loader=FileSystemLoader(HERE / "pages"), autoescape=True, tr
 def mark(student, sandbox, edition, key):
     """The marks of one student: rows for tasks and questions, answers in words, notes."""
     chosen, words, notes = choose(student, edition, key["questions"])
-    outcomes, cell_errors = run(student, chosen, sandbox, edition, key["seed"])
+    outcomes, errors = run(student, chosen, sandbox, edition, key["seed"])
     rows, charged, programs = [], {}, {}
     for name, book in chosen.items():
+        programs[name] = "\n".join(edition.programs(book, name)[0]) if book else ""
         row = row_of(tasks()[name], outcomes[name], charged)
-        if book:
-            programs[name] = "\n".join(edition.programs(book, name)[0])
-            row["remark"] += cause(row["remark"], programs[name], cell_errors[book.name])
-        rows.append(row | {"evidence": code_of(programs.get(name, ""))})
+        rows.append(row | {"evidence": code_of(programs[name])})
     for name, question in key["questions"].items():
         row = {"section": question["section"], "task": name, "maximum": question["points"]}
         row |= {"points": None, "remark": "to be read" if words[name] else "no answer found"}
         rows.append(row | {"details": [], "evidence": code_of(words[name])})
-    notes += [f"{label}: {error}" for errors in cell_errors.values() for label, error, _ in errors]
     rows.sort(key=lambda row: row["section"])
-    return {"rows": rows, "answers": words, "notes": notes, "programs": programs}
+    return {"rows": rows, "answers": words, "notes": notes + errors, "programs": programs}
 
 
 def run(student, chosen, sandbox, edition, seed):
-    """Run all notebooks that count: {task: [(case, outcome)]}, {notebook: its cells' errors}."""
+    """Run all notebooks that count: {task: [(case, outcome)]}, and the errors of their cells."""
     missing = {"error": "Not written." if student.notebooks else "There is no notebook."}
-    outcomes, errors, jobs = {}, {}, []
+    outcomes, errors, jobs = {}, [], []
     for name, task in tasks().items():
         inputs = cases(task, seed_of(seed, student.key, name))
         outcomes[name] = [(case, missing) for case in inputs]
     for book in student.notebooks:
         if names := [name for name in chosen if chosen[name] is book]:
             calls = [{"function": name, **case} for name in names for case, _ in outcomes[name]]
-            jobs.append((book, edition.steps(book, names), calls))
-    steps = [[source for _, source in cells] + calls for _, cells, calls in jobs]
-    received_all = sandbox.run(steps) if jobs else []
-    for (book, cells, calls), received in zip(jobs, received_all, strict=True):
-        errors[book.name] = [
-            (label, without_paths(outcome["error"]), source)
-            for (label, source), outcome in zip(cells, received, strict=False)
-            if "NotImplementedError" not in outcome.get("error", "NotImplementedError")
-        ]
-        outcomes |= {case["function"]: [] for case in calls}
+            outcomes |= {name: [] for name in names}
+            jobs.append((edition.steps(book, names), calls))
+    steps = [[source for _, source in cells] + calls for cells, calls in jobs]
+    for (cells, calls), received in zip(jobs, sandbox.run(steps) if jobs else [], strict=True):
+        stopped = []
+        for (label, source), outcome in zip(cells, received, strict=False):
+            if "NotImplementedError" not in (error := outcome.get("error", "NotImplementedError")):
+                stopped.append((source, f"{label} stopped: {without_paths(error)}"))
         for case, outcome in zip(calls, received[len(cells) :], strict=True):
-            outcomes[case["function"]].append((case, outcome))
+            name = case["function"]
+            if stopped and outcome.get("error", "").startswith("NameError"):
+                _, why = max(stopped, key=lambda cell: name in cell[0])
+                outcome = {"error": f"{outcome['error']} Before that, {why}"}
+            outcomes[name].append((case, outcome))
+        errors += [sentence for _, sentence in stopped]
     return outcomes, errors
-
-
-def cause(remark, program, errors):
-    """What stopped the cell that defines a function, where the function or a name is missing."""
-    if not errors or not remark.startswith("NameError"):
-        return ""
-    label, error, _ = min(errors, key=lambda error: error[2] not in program)
-    missing = " It is not installed at marking." if "ModuleNotFoundError" in error else ""
-    return f" Before that, {label} stopped: {error}{missing}"
 
 
 def row_of(task, outcomes, charged):

@@ -1,6 +1,5 @@
 """The student edition has no solution, its checks help, and submissions are marked rightly."""
 
-import csv
 import json
 import math
 import os
@@ -11,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell
@@ -19,7 +19,6 @@ from mf_data import load_coursework_matrix, load_ratings
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "assignment"))
-import answers  # noqa: E402
 import checks  # noqa: E402
 import gradebook  # noqa: E402
 import make_assignment  # noqa: E402
@@ -30,7 +29,8 @@ import tasks  # noqa: E402
 
 pytestmark = pytest.mark.timeout(900)  # the first test marks a class
 TASKS = tasks.tasks()
-SECONDS = 10  # for a step, in these tests: on a busy machine a good one needs some
+RIGHT = {name: tasks.solution(task) for name, task in TASKS.items()}
+SECONDS = 6  # for a step, in these tests: on a busy machine a good one needs some
 LIMITS = {"seconds": SECONDS, "megabytes": 2000}
 ADA = "Ada L_12_assignsubmission_file_"
 with_bwrap = pytest.mark.skipif(
@@ -47,6 +47,16 @@ def build(tmp_path_factory):
     return folder
 
 
+def key_of(build):
+    return json.loads((build / "key.json").read_text())
+
+
+def mistaken(name, words):
+    """The solution with a known mistake."""
+    mistake = next(m for m in TASKS[name].mistakes if words in m["means"])
+    return tasks.replaced(RIGHT[name], mistake)
+
+
 # ------------------------------------------------------------------------------ what students get
 
 
@@ -58,17 +68,15 @@ def lines_of(task):
 
 def leaks(folder, figures):
     """Lines of solutions and expected figures in the files of a folder: (file, what)."""
-    wanted = {line for task in TASKS.values() for line in lines_of(task)}
-    wanted |= {str(figure) for figure in figures if len(str(figure)) > 5}
-    found = []
+    wanted = {line for task in TASKS.values() for line in lines_of(task)} | set(figures)
+    leaked = []
     for path in (path for path in folder.rglob("*") if path.is_file()):
         text = path.read_bytes().decode("utf-8", errors="replace")
-        texts = [text]
         if path.suffix in (".ipynb", ".json"):
-            texts += strings(json.loads(text))
-        squeezed = "\n".join(re.sub(r"\s", "", text) for text in texts)
-        found += [(path.name, what) for what in wanted if what in squeezed]
-    return found
+            text += "\n".join(strings(json.loads(text)))
+        squeezed = re.sub(r"[ \t]|\\n", "", text)
+        leaked += [(path.name, what) for what in wanted if what in squeezed]
+    return leaked
 
 
 def strings(value):
@@ -81,15 +89,15 @@ def strings(value):
 
 def figures_of(build):
     """The expected figures: what the solutions give, and the product's entries."""
-    key = json.loads((build / "key.json").read_text())
+    known = key_of(build)["figures"]
     torch.manual_seed(0)
     A, M = load_coursework_matrix()
     U, V = tasks.function_of(TASKS["sgd_factorize"])(A, 2)
     torch.manual_seed(0)
     X, Y = tasks.function_of(TASKS["sgd_factorize_masked"])(A, M, 2)
     entries = torch.cat([U.flatten(), V.flatten(), (U @ V.T).flatten(), (X @ Y.T).flatten()])
-    shared = {"count"}  # of the ratings: data, not an answer
-    return [v for k, v in key["figures"].items() if k not in shared] + [f"{x:.4f}" for x in entries]
+    given = {"count"}  # of the ratings: data, not an answer
+    return [known[name] for name in known.keys() - given] + [f"{x:.4f}" for x in entries]
 
 
 def test_the_student_edition_has_what_it_needs_and_no_solution(build):
@@ -135,14 +143,13 @@ def test_a_visible_check_says_input_expected_value_result_and_meaning(build, mon
     with pytest.raises(checks.NotYetError) as error:
         checks.check(task.name, tasks.function_of(task, mistaken(task.name, "old U[i]")))
     text = str(error.value)
-    for part in ("one epoch", "torch.manual_seed(", "lr = 0.1", "A = tensor(",
-                 "expected:", "what came out:", "V was updated with the old U[i]"):  # fmt: skip
+    for part in ("one epoch", "torch.manual_seed(", "lr = 0.1", "A = tensor(", "expected:",
+                 "what came out:", "V was updated with the old U[i]"):  # fmt: skip
         assert part in text, part
     assert text.count("U = tensor(") == 2
     with pytest.raises(checks.NotYetError, match="not written yet"):
-        space = {}
-        exec(tasks.head(task) + make_assignment.STUB, space)
-        checks.check(task.name, space[task.name])
+        source = tasks.head(task) + make_assignment.STUB
+        checks.check(task.name, tasks.function_of(task, source))
 
 
 @pytest.mark.parametrize(("value", "message"), [
@@ -155,37 +162,32 @@ def test_a_value_of_the_wrong_kind_is_named(value, message):
     assert re.search(message, checks.judge(case | {"hint": ""}, value))
 
 
-def matrix_in(folder):
-    """The matrix that the students of this edition are given."""
-    source = answers.Edition(folder).setups["3.1"][0]
-    return torch.tensor(
-        json.loads(re.search(r"\[.*?\],?\s*\]", source, re.S)[0].replace(",\n]", "]"))
-    )
-
-
-def test_each_student_gets_figures_of_their_own_which_teach_the_same(build):
-    key = json.loads((build / "key.json").read_text())
+def test_each_student_gets_figures_of_their_own(build):
     folders = {path.name: path for path in (build / "assignment-per-student").iterdir()}
-    assert set(folders) == {"Ada L_12", "Bob_"}
-    ada, bob = (matrix_in(folders[name]) for name in sorted(folders))
-    assert not torch.equal(ada, bob) and not torch.equal(ada, load_coursework_matrix()[0])
-    for student, A in (("12", ada), ("Ada L", ada), ("Bob", bob)):
+    given = []
+    for folder, students in (("Ada L_12", ["12", "Ada L"]), ("Bob_", ["Bob"])):
+        source = submissions.Edition(folders[folder]).setups["3.1"][0]
+        given.append([float(x) for x in re.findall(r"\d\.\d+", source)[:9]])
+        A = torch.tensor(given[-1]).reshape(3, 3)
         svd_loss = f"{torch.linalg.svdvals(A)[-1] ** 2:.4f}"
-        asked = key["own"][gradebook.code_of(student)]["comparison"]
-        assert f"has {svd_loss};" in asked["rubric"]
-        assert leaks(folders["Ada L_12" if A is ada else "Bob_"], [svd_loss]) == []
+        for student in students:
+            asked = key_of(build)["own"][gradebook.code_of(student)]["comparison"]
+            assert f"has {svd_loss};" in asked["rubric"]
+        assert leaks(folders[folder], [svd_loss]) == []
+    assert len(folders) == 2 and given[0] != given[1]
+    assert load_coursework_matrix()[0].flatten().tolist() not in given
 
 
-def test_a_seed_draws_figures_that_teach_the_same_and_another_user_5(build):
+def test_a_seed_draws_figures_that_teach_the_same(build):
     A, M = make_assignment.draw_matrix(7)
     figures = make_assignment.figures(A, M, make_assignment.draw_ratings(7))
-    svd_loss, loss, missing, filled = (
-        float(figures[name]) for name in ("svd_loss", "loss", "missing", "filled")
-    )
+    values = {name: float(value.replace(",", "")) for name, value in figures.items()}
     assert A.shape == (3, 3) and (~M).sum() == 2
-    assert loss - svd_loss > 0.001 and missing < filled
-    with open(build / "assignment/titles.csv", newline="", encoding="utf-8") as file:
-        titles = [row["name"] for row in csv.DictReader(file)]
+    assert values["loss"] - values["svd_loss"] > 0.001 and values["missing"] < values["filled"]
+
+
+def test_the_ratings_are_movielens_and_a_seed_makes_another_person_user_5(build):
+    titles = pd.read_csv(build / "assignment/titles.csv")["name"].tolist()
     film = titles.index("Beautiful Mind, A (2001)")
     old = torch.load(build / "assignment/ratings.pt").float()
     whole = load_ratings()
@@ -217,7 +219,7 @@ def test_the_edition_for_nbgrader_has_grade_ids_points_solutions_and_hidden_test
 # ----------------------------------------------------------------------- a class of all kinds
 
 OTHER_STYLE = {
-    "sgd_factorize": '''
+    "sgd_factorize": """
 def sgd_factorize(X, k, epochs=1000, step=0.01):
     P, Q = torch.rand(X.size(0), k), torch.rand(X.size(1), k)
     for n in range(epochs * X.numel()):
@@ -225,95 +227,54 @@ def sgd_factorize(X, k, epochs=1000, step=0.01):
         err = (X[r, c] - (P[r] * Q[c]).sum()).item()
         P[r] += step * err * Q[c]
         Q[c] += step * err * P[r]
-    return [P.numpy(), Q.numpy()]''',
-    "sgd_factorize_masked": '''
-def one_cell(A, P, Q, r, c, step):
-    err = A[r][c] - P[r] @ Q[c]
-    P[r] += step * err * Q[c]
-    Q[c] += step * err * P[r]
+    return [P.numpy(), Q.numpy()]""",
+    "gd_factorise_masked": """
+def gd_step(A, M, U, V, lr):
+    err = torch.where(M, A - torch.einsum("ik,jk->ij", U, V), 0.0)
+    U += lr * err.mm(V)
+    V += lr * err.t().mm(U)
 
-def sgd_factorize_masked(A, mask, rank, n_epochs=1000, lr=0.01):
+def gd_factorise_masked(A, mask, rank, n_epochs=1000, lr=1e-5):
     U = torch.rand((len(A), rank)).double(); V = torch.rand((A.shape[1], rank)).double()
-    seen = mask.nonzero().tolist()
-    for epoch in range(n_epochs):
-        for r, c in seen:
-            one_cell(A.double(), U, V, r, c, lr)
-    return U, V''',
-    "gd_factorise_masked": '''
-def gd_factorise_masked(A, M, rank, num_epochs=1000, lr=1e-5):
-    U = torch.rand(A.shape[0], rank)
-    V = torch.rand(A.shape[1], rank)
-    for _ in range(num_epochs):
-        err = torch.where(M, A - torch.einsum("ik,jk->ij", U, V), 0.0)
-        U += lr * err.mm(V)
-        V += lr * err.t().mm(U)
-    return U, V''',
-}  # fmt: skip
+    for _ in range(n_epochs):
+        gd_step(A.double(), mask, U, V, lr)
+    return U, V""",
+}
 FORGED = """
 import os, json, torch, checks
 torch.allclose = lambda *a, **k: True
 checks.judge = lambda *a: None
 checks.plain = lambda x: x
 right = json.dumps({"value": ["right", []]}).encode()
-for fd in range(3, 20):
-    try:
-        for step in range(40):
-            os.write(fd, len(right).to_bytes(4, "big") + right)
-    except OSError:
-        pass
-class Right:
-    def __eq__(self, other): return True
+for pipe in range(3, 20):
+    for step in range(40):
+        try:
+            os.write(pipe, len(right).to_bytes(4, "big") + right)
+        except OSError:
+            pass
 def sgd_factorize(A, rank, num_epochs=1000, lr=0.01):
-    return Right(), Right()"""
-OUTSIDE = f"""
-import os, pathlib
-for place in ({str(ROOT)!r}, os.path.expanduser("~"), "/tmp", "/etc"):
-    try:
-        pathlib.Path(place, "evil").write_text("evil")
-    except OSError:
-        pass
-"""
-RIGHT = {name: tasks.solution(task) for name, task in TASKS.items()}
-
-
-def mistaken(name, words):
-    """The solution with a known mistake."""
-    task = TASKS[name]
-    mistake = next(m for m in task.mistakes if words in m["means"])
-    return tasks.replaced(tasks.solution(task), mistake)
-
-
-def with_body(name, *lines):
-    """A function with its head and these lines."""
-    return "\n    ".join([tasks.head(TASKS[name]), *lines])
-
-
+    return True, True"""
 OLD_U = {
     name: mistaken(name, "with the old U")
     for name in ("sgd_factorize", "sgd_factorize_masked", "gd_factorise_masked")
 }
 MISTAKES = {
-    "sgd_factorize": RIGHT["sgd_factorize"].replace("    return U", "    A.zero_()\n    return U"),
+    "sgd_factorize": FORGED,
     "sgd_factorize_masked": mistaken("sgd_factorize_masked", "instead of the error"),
     "gd_factorise_masked": mistaken("gd_factorise_masked", "instead of the error"),
     "truncated": mistaken("truncated", "first singular value"),
+    "loss_of": RIGHT["loss_of"].replace("    return", "    A.zero_()\n    return"),
 }
-NO_ANSWER = {  # what computes nothing right, and what is said about it
-    "sgd_factorize": (with_body("sgd_factorize", "while True: pass"), f"over {SECONDS} s"),
-    "loss_of": (with_body("loss_of", "raise Exception(chr(0xD800) + '<b>&' + 300 * '9')"), "Exception"),
-    "truncated": (with_body("truncated", "return bytearray(10**12)"), "MemoryError"),
-    "sgd_factorize_masked": (
-        with_body("sgd_factorize_masked", "return torch.zeros(len(A), rank), torch.zeros(A.shape[1], rank)"),
-        "With no epoch",
-    ),
-    "judge": (with_body("judge", "print('✓ one epoch')"), "It returns None"),
-    "gd_factorise_masked": (with_body("gd_factorise_masked", "import os", "os._exit(0)"), "ended by itself"),
-    "rating_of_user_5": (with_body("rating_of_user_5", "return U V"), "SyntaxError"),
-    "valid_error": (
-        "import no_such_package as np\n" + RIGHT["valid_error"],
-        "No module named 'no_such_package'",
-    ),
-}  # fmt: skip
+NO_ANSWER = {  # lines of functions that compute nothing right, and what is said about it
+    "sgd_factorize": ("while True: pass", f"over {SECONDS} s"),
+    "loss_of": ("raise Exception(chr(0xD800) + '<b>&' + 300 * '9')", "Exception"),
+    "truncated": ("return bytearray(10**12)", "MemoryError"),
+    "sgd_factorize_masked": ("return 2 * [torch.zeros(len(A), rank)]", "With no epoch"),
+    "judge": ("print('✓ one epoch')", "It returns None"),
+    "gd_factorise_masked": ("import os; os._exit(0)", "ended by itself"),
+    "rating_of_user_5": ("return U V", "SyntaxError"),
+    "valid_error": ("return 0\nimport no_such_package", "No module named 'no_such_package'"),
+}
 
 
 def write_submission(edition, folder, sources, change=lambda section, book: None):
@@ -336,15 +297,10 @@ def odd_cells(section, book):
     """Odd cells around right functions, in each notebook others."""
     by_kind = {cell.metadata.nbgrader.grade_id.partition("-")[0]: cell for cell in book.cells}
     task = next(c for c in book.cells if c.metadata.nbgrader.grade_id.startswith("task-"))
-    if section == "1.1":  # loops, ends and writes elsewhere; the check is edited, and stands first
-        extra = [
-            "while True:\n    pass",
-            "import os\nos._exit(77)",
-            OUTSIDE,
-            "import sys\nsys.exit(0)",
-        ]
+    if section == "1.1":  # one loops, two end; the check is edited, and stands first
         by_kind["test"].source = "print('✓ all right')"
         book.cells.insert(0, book.cells.pop(book.cells.index(by_kind["test"])))
+        extra = ["while True:\n    pass", "import os\nos._exit(77)", "import sys\nsys.exit(0)"]
         book.cells[0:0] = map(new_code_cell, [*extra, "%matplotlib inline\n!echo ✓ the start"])
     elif section == "1.2":  # the given cell of the set-up is edited
         by_kind["code"].source = "import numpy as np\n" + by_kind["code"].source
@@ -355,7 +311,7 @@ def odd_cells(section, book):
             cell.metadata.clear()
     elif section == "3.1":  # a run cell, copied with its metadata, holds a helper
         helper = nbformat.from_dict(dict(by_kind["run"]))
-        helper.source = "def rate():\n    return 0.01\nrun = sgd_factorize(A, 2)"
+        helper.source = "def rate():\n    return 0.01"
         book.cells.insert(1, helper)
         task.source = task.source.replace("lr * e * V", "rate() / 0.01 * lr * e * V")
 
@@ -365,31 +321,30 @@ def handed_in(build, tmp_path_factory):
     """A folder of submissions of every kind."""
     folder = tmp_path_factory.mktemp("course") / "handed in"
     given = build / "assignment"
-    no_answer = {name: source for name, (source, _) in NO_ANSWER.items()}
     write_submission(given, folder / "right", RIGHT, odd_cells)
-    write_submission(given, folder / "other style", OTHER_STYLE)
-    write_submission(given, folder / "old U", RIGHT | OLD_U)
-    write_submission(given, folder / "mistakes", MISTAKES)
-    write_submission(given, folder / "no answer \udcff", no_answer)
-    write_submission(given, folder / "forged", {"sgd_factorize": FORGED, "judge": RIGHT["judge"]})
-    ends = {"loss_of": "import os\nos.kill(os.getppid(), 9)"}
-    write_submission(given, folder / "ends all", ends)
     path = folder / "right/4.1-movie-rating.ipynb"  # a mark at its beginning, a name that is a list
     book = json.loads(path.read_text())
     book["cells"][0]["metadata"]["nbgrader"]["grade_id"] = ["a", "list"]
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(book).encode())
+    write_submission(given, folder / "old U", RIGHT | OLD_U)
+    write_submission(given, folder / "mistakes", MISTAKES)
+    sources = {n: f"{tasks.head(TASKS[n])}    {line}" for n, (line, _) in NO_ANSWER.items()}
+    write_submission(given, folder / "no answer \udcff", sources)
+    write_submission(given, folder / "ends all", {"judge": "import os\nos.kill(os.getppid(), 9)"})
     write_submission(given, folder / "mixed/draft", OLD_U | {"judge": RIGHT["judge"]})
     write_submission(given, folder / "mixed", {n: RIGHT[n] for n in RIGHT if n != "judge"})
     for path in (folder / "mixed/draft").iterdir():
         os.utime(path, (1e9, 1e9))
     for path in (folder / "mixed").glob("*.ipynb"):
         path.rename(path.with_name("copy of " + path.name.replace(".", "_", 1)))
-    write_submission(build / "assignment-per-student/Ada L_12", folder / ADA, RIGHT)
-    books = [json.loads(path.read_text()) for path in sorted((folder / ADA).iterdir())]
-    books[0]["cells"] = sum((book["cells"] for book in books), [])
-    shutil.rmtree(folder / ADA)
-    (folder / ADA).mkdir()
-    (folder / ADA / "all in one.ipynb").write_text(json.dumps(books[0]))
+    all_in_one = folder / ADA / "mine.ipynb"
+    write_submission(
+        build / "assignment-per-student/Ada L_12", folder / ADA / "parts", RIGHT | OTHER_STYLE
+    )
+    books = [json.loads(path.read_text()) for path in sorted((folder / ADA / "parts").iterdir())]
+    cells = [cell for book in books for cell in book["cells"]]
+    all_in_one.write_text(json.dumps({"cells": cells}))
+    shutil.rmtree(folder / ADA / "parts")
     shutil.copytree(given, folder / "untouched")
     for student in ("nothing", "link", "n" * 250):
         (folder / student).mkdir()
@@ -398,12 +353,13 @@ def handed_in(build, tmp_path_factory):
     for number, data in enumerate([b"%PDF-1.7", b"[" * 100_000, b'{"cells": 3, "nbformat": 4}']):
         (folder / f"no notebook {number}").mkdir()
         (folder / f"no notebook {number}" / first.name).write_bytes(data)
-    for method, name in ((zipfile.ZIP_DEFLATED, "zlib"), (zipfile.ZIP_LZMA, "lzma")):
-        with zipfile.ZipFile(folder / f"damaged {name}.zip", "w", method) as archive:
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA):
+        damaged = folder / f"damaged {method}.zip"
+        with zipfile.ZipFile(damaged, "w", method) as archive:
             archive.write(first, first.name)
-        data = bytearray((folder / f"damaged {name}.zip").read_bytes())
+        data = bytearray(damaged.read_bytes())
         data[80:400] = b"\xff" * 320
-        (folder / f"damaged {name}.zip").write_bytes(data)
+        damaged.write_bytes(data)
     (folder / "broken.zip").write_bytes(b"PK")
     (folder / "letter.docx").write_text("Dear instructor")
     return folder
@@ -437,60 +393,51 @@ def test_right_functions_get_all_points_whatever_stands_around_them(marked, stud
     assert sum(points(marked[student]).values()) == 31, points(marked[student])
 
 
-def test_another_style_gets_the_same_points(marked):
-    assert all(points(marked["other style"])[name] == 6 for name in OTHER_STYLE)
-
-
 @pytest.mark.parametrize(("student", "task", "gets", "words"), [
     ("old U", "sgd_factorize", 3.5, "V was updated with the old U"),
     ("old U", "gd_factorise_masked", 6, "The same as in sgd_factorize"),
     ("mistakes", "sgd_factorize_masked", 3.5, "applied to the matrix instead of the error"),
     ("mistakes", "gd_factorise_masked", 3.5, "applied to the matrix instead of the error"),
     ("mistakes", "truncated", 2, "The first singular value"),
-    ("mistakes", "sgd_factorize", 3, "It changes A"),
+    ("mistakes", "loss_of", 1.5, "It changes A"),
+    ("mistakes", "sgd_factorize", 0, "It returns 'right'"),  # forged
 ])  # fmt: skip
 def test_a_known_mistake_keeps_half_is_charged_once_and_named(marked, student, task, gets, words):
     assert points(marked[student])[task] == gets
     assert words in remark(marked[student], task)
 
 
-@pytest.mark.parametrize(("task", "words"), [(name, said) for name, (_, said) in NO_ANSWER.items()])
-def test_what_does_not_compute_the_answer_gets_no_points_and_is_told_why(marked, task, words):
+@pytest.mark.parametrize("task", NO_ANSWER)
+def test_what_does_not_compute_the_answer_gets_no_points_and_is_told_why(marked, task):
     result = marked["no answer \udcff"]
-    assert points(result)[task] == 0 and words in remark(result, task)
+    assert points(result)[task] == 0 and NO_ANSWER[task][1] in remark(result, task)
 
 
-@pytest.mark.parametrize(("student", "words"), [
-    ("nothing", "no notebook"), ("untouched", "Not written"), ("link", "no notebook"),
-    ("no notebook 0", "no notebook"), ("no notebook 1", "no notebook"),
-    ("no notebook 2", "no notebook"), ("broken", "no notebook"), ("damaged zlib", "no notebook"),
-    ("damaged lzma", "no notebook"), ("n" * 250, "no notebook"), ("ends all", ""),
+@pytest.mark.parametrize("student", [
+    "nothing", "untouched", "link", "no notebook 0", "no notebook 1", "no notebook 2", "broken",
+    "damaged 8", "damaged 14", "n" * 250, "ends all",
 ])  # fmt: skip
-def test_who_handed_in_nothing_that_runs_has_a_row_too(marked, student, words):
-    assert set(points(marked[student]).values()) == {0}
-    assert words in remark(marked[student], "loss_of") and remark(marked[student], "loss_of")
-
-
-def test_a_forged_outcome_gets_no_points_and_costs_no_other_notebook(marked):
-    assert points(marked["forged"])["sgd_factorize"] == 0 and points(marked["forged"])["judge"] == 2
+def test_who_handed_in_nothing_that_runs_has_a_row_and_a_reason(marked, student):
+    assert set(points(marked[student]).values()) == {0} and remark(marked[student], "judge")
 
 
 @with_bwrap
-def test_in_the_sandbox_there_is_no_network_no_solution_and_no_other_submission(build, marked):
+def test_in_the_sandbox_there_is_no_network_no_solution_and_no_other_submission(build):
     box = sandbox.Sandbox((build / "assignment").resolve(), **LIMITS)
     unseen = [ROOT / "mf_core.py", build / "key.json", ROOT / "assignment/tasks.py"]
-    steps = ["import mf_core", *(f"open({str(path)!r})" for path in unseen),
-             "import _socket; _socket.socket().connect(('1.1.1.1', 9))",
-             f"import os; os.kill({os.getpid()}, 0)",
-             "import subprocess\nfor _ in range(80): subprocess.Popen(['sleep', '9'])",
-             "assert os.path.exists('titles.csv'); open('mine', 'w')"]  # fmt: skip
-    outcomes = [outcome.get("error", "no error")[:60] for outcome in box.run([steps])[0]]
-    kinds = ["ModuleNotFoundError", *["FileNotFoundError"] * 3]
-    kinds += ["OSError: [Errno 101]", "ProcessLookupError", "BlockingIOError", "no error"]
-    wrong = [pair for pair in zip(outcomes, kinds, strict=True) if not pair[0].startswith(pair[1])]
-    assert not wrong
-    places = (ROOT, Path.home(), Path("/tmp"), Path("/etc"))
-    assert not [place for place in places if (place / "evil").exists()]
+    outside = [place / "evil" for place in (ROOT, Path.home(), Path("/etc"))]
+    steps = {
+        "import mf_core": "ModuleNotFoundError",
+        **{f"open({str(path)!r})": "FileNotFoundError" for path in unseen},
+        **{f"open({str(path)!r}, 'w')": "" for path in outside},
+        "import _socket; _socket.socket().connect(('1.1.1.1', 9))": "OSError: [Errno 101]",
+        f"import os; os.kill({os.getpid()}, 0)": "ProcessLookupError",
+        "import subprocess\nfor _ in range(80): subprocess.Popen(['sleep', '9'])": "BlockingIOError",
+        "open('titles.csv'); open('mine', 'w')": "no error",
+    }
+    outcomes = [outcome.get("error", "no error") for outcome in box.run([list(steps)])[0]]
+    wrong = [pair for pair in zip(outcomes, steps.values()) if not pair[0].startswith(pair[1])]
+    assert not wrong and not [path for path in outside if path.exists()]
 
 
 def test_without_bubblewrap_marking_is_refused_and_says_what_to_install(build, monkeypatch):
@@ -528,10 +475,8 @@ def words_of(build, folder, change, clear=False):
     (folder / "ada").mkdir()
     nbformat.write(book, folder / "ada/any name.ipynb")
     (student,), _ = submissions.students_in(folder, [])
-    edition = answers.Edition(build / "assignment")
-    return answers.choose(
-        student, edition, json.loads((build / "key.json").read_text())["questions"]
-    )[1]["reading"]
+    edition = submissions.Edition(build / "assignment")
+    return submissions.choose(student, edition, key_of(build)["questions"])[1]["reading"]
 
 
 def in_cell(offset, text, new=False, code=False):
@@ -617,7 +562,7 @@ def test_of_two_attempts_the_newer_counts(build, tmp_path):
         book = tmp_path / attempt / tasks.notebook("1.2").name
         shutil.copy(book, tmp_path / f"in/ada_12_{attempt}_1.2.ipynb")
     (student,), _ = submissions.students_in(tmp_path / "in", [])
-    chosen, _, notes = answers.choose(student, answers.Edition(build / "assignment"), [])
+    chosen, _, notes = submissions.choose(student, submissions.Edition(build / "assignment"), [])
     assert b"88" in chosen["loss_of"].data and "counts" in notes[0]
 
 
@@ -718,7 +663,7 @@ def test_a_grade_export_gets_its_column_filled_in_and_is_kept(tmp_path, export, 
     assert "Bob B: not yet marked" in sentences and "Eve: 0 rows fit" in sentences
 
 
-def test_tables_and_pages_say_what_was_found(marked, handed_in):
+def test_tables_and_pages_say_what_was_found(marked, build, handed_in):
     marks = handed_in.parent / "marks"
     totals = {row["name"]: row for row in records(marks / "totals.csv")}
     assert len(totals) == len(marked) == len({row["code"] for row in totals.values()})
@@ -728,7 +673,10 @@ def test_tables_and_pages_say_what_was_found(marked, handed_in):
     assert "what came out:" in page and "V was updated with the old U[i]" in page
     shown = (marks / "answers.html").read_text(encoding="utf-8")
     assert "My answer on reading, with &lt;b&gt;marks&lt;/b&gt;." in shown
-    assert marked["right"]["code"] in shown and "other style" not in shown
+    assert marked["right"]["code"] in shown and "old U" not in shown
+    ada = marked["Ada L"]["code"]
+    rubric = key_of(build)["own"][ada]["comparison"]["rubric"]
+    assert re.search(r"has \d\.\d+;", rubric)[0] in shown.split(f"<h3>{ada}</h3>")[2]
 
 
 def test_the_same_folder_twice_and_a_late_one_between_lose_nothing(
@@ -747,13 +695,6 @@ def test_the_same_folder_twice_and_a_late_one_between_lose_nothing(
     again = marking.mark_all(handed_in, build, jobs=2)
     mine = next(result for result in again if result["name"] == "right")
     assert mine["total"] == 33.5 and mine["open"] == 3 and len(again) == len(marked) + 1
-
-
-def test_each_rubric_has_the_students_own_figures(marked, build, handed_in):
-    key = json.loads((build / "key.json").read_text())
-    shown = (handed_in.parent / "marks/answers.html").read_text(encoding="utf-8")
-    own = key["own"][marked["Ada L"]["code"]]["comparison"]["rubric"].splitlines()[0]
-    assert own in shown.split(f"<h3>{marked['Ada L']['code']}</h3>")[3].split("<h3>")[0]
 
 
 def test_code_that_is_the_same_up_to_names_is_listed(tmp_path):
