@@ -49,9 +49,6 @@ def write_table(path, rows, columns=None, separator=","):
     replace(path, "\ufeff" + table.to_csv(sep=separator, index=False))
 
 
-# --------------------------------------------------------------------------------- points by hand
-
-
 def number(cell):
     return float(cell.replace(",", "."))
 
@@ -122,9 +119,6 @@ def write_totals(path, results):
     write_table(path, rows)
 
 
-# -------------------------------------------------------------------------------- a grade export
-
-
 def read_roster(path):
     """A grade export: the table, its separator, and (ID, name) of each row.
 
@@ -159,9 +153,6 @@ def fill_roster(path, results, column=""):
     target = path.with_name(path.stem + "-marked.csv")
     write_table(target, table, separator=separator)
     return [*sentences, f"{target}: {filled} of {len(people)} rows are filled in."]
-
-
-# ------------------------------------------------------------------------------------ similar code
 
 
 def shape(source):

@@ -120,8 +120,11 @@ def graded(cell, name, kind, points=None):
     return cell
 
 
-def cells_of(section, fill, seed, solved):
-    """The cells of a section's notebook; with solutions and hidden tests for nbgrader if solved."""
+def cells_of(section, known, seed, solved):
+    """The cells of a section's notebook, with what is known in the place of {{ names }}.
+
+    If solved, it has solutions and hidden tests for nbgrader.
+    """
     for number, cell in enumerate(tasks.sections()[section]["cells"]):
         kind = next(k for k in ("task", "question", "paste", "text", "code") if k in cell)
         name = f"{'run' if cell.get('run') is False else kind}-{section.replace('.', '-')}-{number}"
@@ -139,13 +142,13 @@ def cells_of(section, fill, seed, solved):
                 test += HIDDEN.format(task.name, [answered(task, case) for case in found])
             yield graded(new_code_cell(test), f"test-{task.name}", "test", points)
         elif kind == "question":
-            asks = f"{fill(cell['text'])} ({cell['points']} points)"
+            asks = f"{Template(cell['text']).render(known).strip()} ({cell['points']} points)"
             yield graded(new_markdown_cell(asks), f"asks-{cell[kind]}", "read-only")
             answer = new_markdown_cell(EMPTY)
             yield graded(answer, f"answer-{cell[kind]}", "answer", cell["points"])
         elif kind in ("text", "code"):
             new = new_markdown_cell if kind == "text" else new_code_cell
-            yield graded(new(fill(cell[kind])), name, "read-only")
+            yield graded(new(Template(cell[kind]).render(known).strip()), name, "read-only")
 
 
 def write_edition(folder, data, visible, seed, solved=False):
@@ -156,16 +159,10 @@ def write_edition(folder, data, visible, seed, solved=False):
     for section in tasks.sections():
         path = tasks.notebook(section)
         title = nbformat.read(path, 4).cells[0].source.splitlines()[0].removeprefix("# ")
-        known = {"{A}": as_code(A), "{M}": as_code(M.int()), "{title}": title}
-        known["{run}"] = ", ".join(f"{name}={value}" for name, value in RUN.items())
-
-        def fill(text, known=known):
-            for key, value in known.items():
-                text = text.replace(key, value)
-            return text.strip()
-
+        known = {"A": as_code(A), "M": as_code(M.int()), "title": title}
+        known["run"] = ", ".join(f"{name}={value}" for name, value in RUN.items())
         kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-        book = new_notebook(cells=list(cells_of(section, fill, seed, solved)))
+        book = new_notebook(cells=list(cells_of(section, known, seed, solved)))
         book.metadata = {"kernelspec": kernel}
         nbformat.write(book, folder / path.name)
     (folder / "checks.json").write_text(json.dumps(visible), encoding="utf-8")
@@ -229,11 +226,9 @@ def main():
     make(arguments.build, arguments.seed, arguments.per_student)
     if arguments.seed:
         print("Drawn until SVD and SGD differ in two decimals and the completion beats the mean.")
-    print(f"For students:   {arguments.build / 'assignment'}")
-    if arguments.per_student:
-        print(f"One for each:   {arguments.build / 'assignment-per-student'}")
-    print(f"For nbgrader:   {arguments.build / 'nbgrader/source/coursework'} (has the solutions)")
-    print(f"For the marker: {arguments.build / 'key.json'}, the rubrics and expected figures")
+    print(f"For students: {arguments.build}/assignment; if asked for, assignment-per-student")
+    print(f"For nbgrader: {arguments.build}/nbgrader/source/coursework (has the solutions)")
+    print(f"For you:      {arguments.build}/key.json, the rubrics and expected figures")
 
 
 if __name__ == "__main__":

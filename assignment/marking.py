@@ -23,16 +23,13 @@ from tasks import HERE, ROOT, answered, cases, seed_of, tasks
 PAGES = Environment(loader=FileSystemLoader(HERE / "pages"), autoescape=True, trim_blocks=True)
 
 
-# ---------------------------------------------------------------------------------- one student
-
-
 def mark(student, sandbox, edition, key):
     """The marks of one student: rows for tasks and questions, answers in words, notes."""
     chosen, words, notes = choose(student, edition, key["questions"])
     outcomes, errors = run(student, chosen, sandbox, edition, key["seed"])
     rows, charged, programs = [], {}, {}
     for name, book in chosen.items():
-        programs[name] = "\n".join(edition.programs(book, name)[0]) if book else ""
+        programs[name] = "\n".join(edition.programs(book, name)) if book else ""
         row = row_of(tasks()[name], outcomes[name], charged)
         rows.append(row | {"evidence": code_of(programs[name])})
     for name, question in key["questions"].items():
@@ -45,11 +42,11 @@ def mark(student, sandbox, edition, key):
 
 def run(student, chosen, sandbox, edition, seed):
     """Run all notebooks that count: {task: [(case, outcome)]}, and the errors of their cells."""
-    missing = {"error": "Not written." if student.notebooks else "There is no notebook."}
+    missing = "Not written, or by another name." if student.notebooks else "There is no notebook."
     outcomes, errors, jobs = {}, [], []
     for name, task in tasks().items():
         inputs = cases(task, seed_of(seed, student.key, name))
-        outcomes[name] = [(case, missing) for case in inputs]
+        outcomes[name] = [(case, {"error": missing}) for case in inputs]
     for book in student.notebooks:
         if names := [name for name in chosen if chosen[name] is book]:
             calls = [{"function": name, **case} for name in names for case, _ in outcomes[name]]
@@ -57,17 +54,11 @@ def run(student, chosen, sandbox, edition, seed):
             jobs.append((edition.steps(book, names), calls))
     steps = [[source for _, source in cells] + calls for cells, calls in jobs]
     for (cells, calls), received in zip(jobs, sandbox.run(steps) if jobs else [], strict=True):
-        stopped = []
-        for (label, source), outcome in zip(cells, received, strict=False):
+        for (label, _), outcome in zip(cells, received, strict=False):
             if "NotImplementedError" not in (error := outcome.get("error", "NotImplementedError")):
-                stopped.append((source, f"{label} stopped: {without_paths(error)}"))
+                errors.append(f"{label}: {without_paths(error)}")
         for case, outcome in zip(calls, received[len(cells) :], strict=True):
-            name = case["function"]
-            if stopped and outcome.get("error", "").startswith("NameError"):
-                _, why = max(stopped, key=lambda cell: name in cell[0])
-                outcome = {"error": f"{outcome['error']} Before that, {why}"}
-            outcomes[name].append((case, outcome))
-        errors += [sentence for _, sentence in stopped]
+            outcomes[case["function"]].append((case, outcome))
     return outcomes, errors
 
 
@@ -103,9 +94,6 @@ def row_of(task, outcomes, charged):
         if charged.setdefault(mistake, task.name) != task.name:
             row["remark"] += f" The same as in {charged[mistake]}: not charged again."
     return row | {"details": details}
-
-
-# ------------------------------------------------------------------------------------ the class
 
 
 def marked(student, folder, sandbox, edition, key):

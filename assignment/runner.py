@@ -20,13 +20,6 @@ MEGABYTE = 2**20
 LARGEST = 20 * MEGABYTE  # of what a step gives
 
 
-class Shell(InteractiveShell):
-    """IPython without a screen."""
-
-    def enable_gui(self, gui=None):
-        pass
-
-
 def main():
     job = json.load(sys.stdin)
     limits = {"AS": job["megabytes"] * MEGABYTE, "FSIZE": 64 * MEGABYTE}
@@ -35,6 +28,7 @@ def main():
     for name, most in limits.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
     HistoryManager.enabled = False
+    InteractiveShell.enable_gui = lambda *_: None  # there is no screen
     json.dump([outcomes_of(steps, job["seconds"]) for steps in job["notebooks"]], sys.stdout)
 
 
@@ -84,7 +78,8 @@ def run(steps, pipe):
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nowhere, number)
-    shell = Shell.instance()
+    shell = InteractiveShell.instance()
+    errors = []
     for step in steps:
         try:
             if isinstance(step, str):
@@ -93,9 +88,14 @@ def run(steps, pipe):
             elif step["function"] in shell.user_ns:
                 outcome = {"value": checks.call(shell.user_ns[step["function"]], step)}
             else:
-                outcome = {"error": f"NameError: There is no function {step['function']}."}
+                raise NameError(f"There is no function {step['function']}.")
         except BaseException as error:
-            outcome = {"error": f"{type(error).__name__}: {error}"[:400]}
+            sentence = f"{type(error).__name__}: {error}"[:400]
+            if isinstance(step, str):
+                errors.append(sentence)
+            elif isinstance(error, NameError) and errors:  # which may be the cause
+                sentence += " Cells before it stopped: " + "; ".join(errors)[:400]
+            outcome = {"error": sentence}
         pipe.send_bytes(json.dumps(outcome).encode())
 
 

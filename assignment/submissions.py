@@ -161,9 +161,6 @@ def cells_of(data):
     return known
 
 
-# ---------------------------------------------------------------------- what stands in a notebook
-
-
 class Edition:
     """The cells that the students were given, in the folder source."""
 
@@ -190,22 +187,17 @@ class Edition:
             cell.code = "" if cell.kind != "code" or as_given or only_shows else cell.source
 
     def programs(self, book, task):
-        """The cells that define a task's function, and whether it is more than a copy in 1.2."""
+        """The cells that define a task's function, apart from its copy in 1.2."""
         form = re.compile(rf"^[ \t]*(?:def[ \t]+{task}\b|{task}[ \t]*=)", re.MULTILINE)
-        own, copied = [], []
-        for cell in book.cells:
-            is_task = cell.given.kind == "task" and cell.given.about == task
-            if cell.code and (is_task or form.search(cell.code)):
-                (copied if cell.given.kind == "paste" else own).append(cell.code)
-        return own or copied, bool(own)
+        own = [cell.code for cell in book.cells if cell.given.kind != "paste"]
+        return [code for code in own if form.search(code)]
 
     def steps(self, book, names):
         """(label, source) of the cells to run before the tasks of these names are called."""
         needed = sorted({tasks()[name].section for name in names})
         steps = [("a given cell", source) for x in needed for source in self.setups.get(x, [])]
-        written = [name for name in names if self.programs(book, name)[1]]
         for number, cell in enumerate((cell for cell in book.cells if cell.kind == "code"), 1):
-            is_copy = cell.given.kind == "paste" and cell.given.about in written
+            is_copy = cell.given.kind == "paste" and cell.given.about in names
             if cell.code and not is_copy:
                 steps.append((f"{book.name}, code cell {number}", cell.code))
         return steps
@@ -240,9 +232,8 @@ def choose(student, edition, questions):
     for book in books:
         edition.recognise(book)
     for task in tasks():
-        written = [book for book in books if edition.programs(book, task)[1]]
-        copied = [book for book in books if edition.programs(book, task)[0]]
-        chosen[task] = (written or copied or [None])[-1]
+        written = [book for book in books if edition.programs(book, task)]
+        chosen[task] = (written or [None])[-1]
         for book in written[:-1]:
             notes.append(f"{book.name} has {task} too; {chosen[task].name}, newer, counts.")
     read = [edition.answers(book, questions) for book in books]

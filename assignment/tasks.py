@@ -33,14 +33,13 @@ def sections():
 @cache
 def tasks():
     """All tasks by name, each with its section."""
-    found = {}
-    for section, template in sections().items():
-        for cell in template["cells"]:
-            if "task" in cell:
-                found[cell["task"]] = SimpleNamespace(
-                    **cell, name=cell["task"], section=section, body=_body(section, cell)
-                )
-    return found
+    cells = [(section, cell) for section in sections() for cell in sections()[section]["cells"]]
+    return {
+        cell["task"]: SimpleNamespace(
+            **cell, name=cell["task"], section=section, body=_body(section, cell)
+        )
+        for section, cell in cells if "task" in cell
+    }  # fmt: skip
 
 
 def head(task):
@@ -53,9 +52,6 @@ def head(task):
 
 def solution(task):
     return head(task) + textwrap.indent(task.body, "    ")
-
-
-# ------------------------------------------------------------------------------ from the notebooks
 
 
 def notebook(section):
@@ -100,9 +96,6 @@ def replaced(text, cell):
     for old, new in cell.get("replace", []):
         text = text.replace(old, new)
     return text
-
-
-# --------------------------------------------------------------------------------- what is expected
 
 
 def function_of(task, source=None):

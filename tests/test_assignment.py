@@ -263,8 +263,7 @@ def odd_cells(section, book):
         for cell in book.cells:
             cell.metadata.clear()
     elif section == "3.1":  # a run cell, copied with its metadata, holds a helper
-        helper = nbformat.from_dict(dict(by_kind["run"]))
-        helper.source = "def rate():\n    return 0.01"
+        helper = new_code_cell("def rate():\n    return 0.01", metadata=by_kind["run"].metadata)
         book.cells.insert(1, helper)
         task.source = task.source.replace("lr * e * V", "rate() / 0.01 * lr * e * V")
 
