@@ -17,8 +17,11 @@ import nbformat
 import torch
 from checks import call, plain
 
+from mf_core import sgd_factorize, sgd_factorize_masked
+
 TITLES = ["Dangerous Minds (1995)", "Beautiful Girls (1996)", "Mask, The (1994)"]
 TITLES += ["Rain Man (1988)", "Salt (2010)", "Beautiful Thing (1996)"]
+FAST = {"sgd_factorize": sgd_factorize, "sgd_factorize_masked": sgd_factorize_masked}  # same bits
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 
@@ -111,7 +114,7 @@ def answered(task, case, mistakes=True):
     The long run with the defaults comes last, and is not made with the mistakes.
     """
     case = case | {"returns": task.returns, "mistakes": []}
-    case["expected"] = call(function_of(task), case)[0]
+    case["expected"] = call(FAST.get(task.name) or function_of(task), case)[0]
     for mistake in task.mistakes if mistakes and case["name"] != "the defaults" else []:
         wrong = replaced(solution(task), mistake)
         try:
