@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from submissions import Edition, choose, students_in
 from tasks import HERE, ROOT, answered, cases, seed_of, tasks
 
 PAGES = Environment(loader=FileSystemLoader(HERE / "pages"), autoescape=True, trim_blocks=True)
+JUDGING = threading.Lock()  # the solutions draw from the process's own generator
 
 
 def mark(student, sandbox, edition, key):
@@ -30,7 +32,8 @@ def mark(student, sandbox, edition, key):
     rows, charged, programs = [], {}, {}
     for name, book in chosen.items():
         programs[name] = "\n".join(edition.programs(book, name)) if book else ""
-        row = row_of(tasks()[name], outcomes[name], charged)
+        with JUDGING:
+            row = row_of(tasks()[name], outcomes[name], charged)
         rows.append(row | {"evidence": code_of(programs[name])})
     for name, question in key["questions"].items():
         row = {"section": question["section"], "task": name, "maximum": question["points"]}

@@ -140,8 +140,6 @@ def add_file(student, name, newness, file, known_files):
         except Exception as error:  # whatever is wrong with a file that anybody may have made
             student.notes.append(f"{name} is not a notebook: {type(error).__name__}: {error}"[:200])
             return
-        taken = [book.name for book in student.notebooks]
-        name += f" ({len(taken) + 1})" * (name in taken)
         if data not in [book.data for book in student.notebooks]:
             book = SimpleNamespace(name=name, newness=newness, data=data, cells=cells)
             student.notebooks.append(book)
