@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -156,23 +157,19 @@ def mark_all(submissions, build, marks=None, roster=None, column="", jobs=None, 
     same_for_all = folder / "results", Sandbox(source, **limits), Edition(source), key
     pool = ThreadPoolExecutor(jobs or os.cpu_count())
     waiting = [pool.submit(marked, student, *same_for_all) for student in students]
-    for number, done in enumerate(as_completed(waiting), 1):
-        result = done.result()
+    for number, job in enumerate(as_completed(waiting), 1):
+        result = job.result()
         results[result["code"]] = result
         points = sum(row["points"] or 0 for row in result["rows"])
-        say(f"{number}/{len(waiting)} {result['name']}: {points:g} points by the checks. "
-            f"{result['late']} {' '.join(result['notes'][:3])}")  # fmt: skip
+        done = f"{number}/{len(waiting)} {result['name']}: {points:g} points by the checks."
+        print(done, result["late"], *result["notes"][:3], flush=True)
     ordered = sorted(results.values(), key=lambda result: (result["name"], result["id"]))
     notes += gradebook.add_by_hand(folder / "by-hand.csv", ordered)
     write_all(folder, ordered, key)
     if roster:
         notes += gradebook.fill_roster(roster, ordered, column)
-    say("\n".join([*notes, f"Marks are in {folder}: see totals.csv and answers.html."]))
+    print(*notes, f"Marks are in {folder}: see totals.csv and answers.html.", sep="\n")
     return ordered
-
-
-def say(text):
-    print(text.encode(errors="replace").decode(), flush=True)  # names may be anything
 
 
 def write_all(folder, results, key):
@@ -199,6 +196,7 @@ def main():
     parser.add_argument("--roster", type=Path, help="a grade export of Moodle or Canvas")
     parser.add_argument("--column", default="", help="of the roster, for the points")
     parser.add_argument("--trust", action="store_true", help="limits only, without a sandbox")
+    sys.stdout.reconfigure(errors="replace")  # names may be anything
     mark_all(**vars(parser.parse_args()))
 
 
@@ -206,5 +204,5 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        say("interrupted: what is marked is kept; the same command goes on from here")
+        print("interrupted: what is marked is kept; the same command goes on from here", flush=True)
         os._exit(1)  # without waiting for what runs, which ends with us
