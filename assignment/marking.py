@@ -74,9 +74,9 @@ def row_of(task, outcomes, charged):
     """
     slips = {known["means"]: known.get("slip", known["means"]) for known in task.mistakes}
     row = {"section": task.section, "task": task.name, "points": 0, "maximum": 0, "remark": ""}
-    details, slip = [], None
+    details, mistake = [], None
     for case, outcome in outcomes:
-        meaning, text, mistake = None, "", None
+        meaning, text, before, mistake = None, "", mistake, None
         if "error" in outcome:
             error = without_paths(outcome["error"])
             meaning = text = "Not written." if "NotImplementedError" in error else error
@@ -85,9 +85,9 @@ def row_of(task, outcomes, charged):
             value, changed = outcome["value"]
             meaning = judge(case, value, changed)
             text = explain(case, value, meaning)
-            # What follows from a mistake is not always recognised, and is no other.
-            slip = "changes" if meaning.startswith("It changes") else slips.get(meaning, slip)
-            mistake = slip
+            mistake = "changes" if meaning.startswith("It changes") else slips.get(meaning)
+            if not case["mistakes"]:  # the long run, where they are not looked for
+                mistake = mistake or before
         share = 1 if not meaning or mistake in charged else 0.5 if mistake else 0
         row["points"] += share * case["points"]
         row["maximum"] += case["points"]

@@ -321,6 +321,14 @@ def test_a_known_mistake_keeps_half_is_charged_once_and_named(marked, student, t
     assert words in remark(marked[student], task)
 
 
+def test_a_known_mistake_in_the_start_saves_no_more_than_the_start():
+    task = TASKS["sgd_factorize_masked"]
+    line = "    return torch.randn(len(A), rank), torch.randn(A.shape[1], rank)"
+    function = tasks.function_of(task, tasks.head(task) + line)
+    outcomes = [(c, {"value": checks.call(function, c)}) for c in tasks.cases(task, 1)]
+    assert marking.row_of(task, outcomes, {"the start": "sgd_factorize"})["points"] == 1
+
+
 @pytest.mark.parametrize("task", NO_ANSWER)
 def test_what_does_not_compute_the_answer_gets_no_points_and_is_told_why(marked, task):
     result = marked["no answer \udcff"]
