@@ -86,7 +86,7 @@ def row_of(task, outcomes, charged):
             meaning = judge(case, value, changed)
             text = explain(case, value, meaning)
             mistake = "changes" if meaning.startswith("It changes") else slips.get(meaning)
-            if not case["mistakes"]:  # the long run, where they are not looked for
+            if len(details) > 1:  # what follows from a mistake in a step is not always recognised
                 mistake = mistake or before
         share = 1 if not meaning or mistake in charged else 0.5 if mistake else 0
         row["points"] += share * case["points"]
