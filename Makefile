@@ -99,8 +99,9 @@ lint: $(READY)
 lab: $(READY)  ## explore
 	cd notebooks && ../$(BIN)/jupyter lab 1.1-gradient-factorisation.ipynb
 
-assignment: $(READY)  ## the student edition, build/assignment; SEED=7 for other figures
-	$(BIN)/python assignment/make_assignment.py --build $(BUILD) $(if $(SEED),--seed $(SEED))
+assignment: $(READY)  ## the student edition, build/assignment; SEED=7 for other figures, PER_STUDENT=roster.csv for one each
+	$(BIN)/python assignment/make_assignment.py --build $(BUILD) $(if $(SEED),--seed $(SEED)) \
+		$(if $(PER_STUDENT),--per-student "$(PER_STUDENT)")
 
 mark: $(READY)  ## mark SUBMISSIONS=folder, as a learning platform hands it out; ROSTER=grades.csv gets its points
 	@$(if $(SUBMISSIONS),,echo "Name the folder of submissions: make mark SUBMISSIONS=folder"; exit 1)

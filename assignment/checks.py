@@ -25,86 +25,72 @@ def check(name, function, cases=None):
     for case in cases or json.loads(file.read_text(encoding="utf-8"))[name]:
         try:
             value, changed = call(function, case)
-            value = plain(value)
         except NotImplementedError:
             raise NotYetError(f"{name} is not written yet.") from None
         except Exception:
             print(f"{name} stops with an error, {describe(case)}")
             raise
-        if meaning := judge(case, value):
-            raise NotYetError(explain(name, case, value, meaning))
-        if changed:
-            raise NotYetError(f"{name}, {describe(case)}\n\n{changes(changed)}")
+        if meaning := judge(case, value, changed):
+            raise NotYetError(f"{name}, {explain(case, value, meaning)}")
         print(f"✓ {case['name']}")
 
 
 def call(function, case):
-    """The function's value on the input of a case, and the names of the matrices that it changed.
+    """The function's value on a case's input, in lists, and the names of what it changed there.
 
     All randomness starts from the case's seed.
     """
     for set_seed in (torch.manual_seed, numpy.random.seed, random.seed):
         set_seed(case["seed"])
-    given = {name: _tensor(value) for name, value in case["args"].items()}
-    before = {name: x.clone() for name, x in given.items() if isinstance(x, torch.Tensor)}
-    value = function(*given.values())
-    return value, [name for name, x in before.items() if not torch.equal(x, given[name])]
+    given = {name: as_tensor(value) for name, value in case["args"].items()}
+    value = plain(function(*given.values()))
+    matrices = {name: x for name, x in given.items() if isinstance(x, torch.Tensor)}
+    return value, [name for name, x in matrices.items() if x.tolist() != case["args"][name]]
 
 
-def changes(names):
-    return f"It changes {' and '.join(names)}, which it was given. Work on a copy: .clone()."
-
-
-def judge(case, value):
+def judge(case, value, changed=()):
     """What is wrong with a value, as a sentence; None if it is right."""
-    names, expected = case["returns"], case["expected"]
-    if len(names) == 1:
-        value, expected = [value], [expected]
-    wanted = f"`return {', '.join(names)}`"
-    if not isinstance(value, list) or len(value) != len(names):
-        what = "None" if value is None else "something else"
-        return f"It returns {what}. It should end with {wanted}."
-    if value == [None]:
-        return f"It returns None. It should end with {wanted}: what is printed is not returned."
-    got, shapes = [], [torch.tensor(right).shape for right in expected]
-    for name, x, shape in zip(names, value, shapes, strict=True):
+    names = case["returns"]
+    values = in_list(case, value) if value is not None else []
+    if len(values) != len(names):
+        return f"It returns {value!r:.60}. It should end with `return {', '.join(names)}`."
+    expected = [torch.tensor(x, dtype=torch.float64) for x in in_list(case, case["expected"])]
+    for number, (name, right) in enumerate(zip(names, expected, strict=True)):
         try:
-            x = torch.tensor(x, dtype=torch.float64)
+            x = torch.tensor(values[number], dtype=torch.float64)
         except (TypeError, ValueError, RuntimeError, OverflowError):
-            return f"{name} is {x!r:.60}, which is not a number or a matrix of numbers."
-        got.append(x.reshape(()) if not shape and x.numel() == 1 else x)
-    if _near(got, expected):
-        return None
+            return f"{name} is {values[number]!r:.60}, which is not a number or a matrix."
+        values[number] = x.reshape(()) if right.ndim == 0 and x.numel() == 1 else x
+    if near(values, expected):
+        return f"It changes {', '.join(changed)}: work on a .clone()." if changed else None
     for meaning, wrong in case["mistakes"]:
-        if _near(got, wrong if len(names) > 1 else [wrong]):
+        if near(values, in_list(case, wrong)):
             return meaning
-    for name, x, shape in zip(names, got, shapes, strict=True):
-        if x.shape != shape:
-            return f"{name} has the shape {(*x.shape,)} instead of {(*shape,)}."
-    if not all(x.isfinite().all() for x in got):
-        return "The numbers grew beyond all bounds. Does each step make the error smaller?"
-    if case.get("otherwise"):
-        return case["otherwise"]
-    off = [n for n, x, y in zip(names, got, expected, strict=True) if not _near([x], [y])]
-    return f"{' and '.join(off)} {'differ' if len(off) > 1 else 'differs'} from what was expected."
+    for name, x, right in zip(names, values, expected, strict=True):
+        if x.shape != right.shape:
+            return f"{name} has the shape {tuple(x.shape)} instead of {tuple(right.shape)}."
+    off = [n for n, x, y in zip(names, values, expected, strict=True) if not near([x], [y])]
+    return f"Not as expected: {', '.join(off)}. {case['hint']}".strip()
 
 
-def explain(name, case, value, meaning):
+def in_list(case, value):
+    """What the function returns as a new list, also where it is a single value."""
+    several = len(case["returns"]) > 1 and isinstance(value, list)
+    return list(value) if several else [value]
+
+
+def explain(case, value, meaning):
     """All that helps: the input, what was expected, what came out, and what that means."""
-    names, expected = case["returns"], case["expected"]
-    if len(names) == 1:
-        value, expected = [value], [expected]
-    parts = [f"{name}, {describe(case)}"]
-    for what, values in (("expected", expected), ("what came out", value)):
-        shown = values if isinstance(values, list) and len(values) == len(names) else [values]
-        rows = zip(names, shown, strict=False)
-        parts.append(f"{what}:\n" + "\n".join(_shown(k, x) for k, x in rows))
+    parts = [describe(case)]
+    for what, result in (("expected", case["expected"]), ("what came out", value)):
+        names = case["returns"]
+        parts.append(f"{what}:\n" + "\n".join(map(shown, names, in_list(case, result))))
     return "\n\n".join([*parts, f"What this means: {meaning}"])
 
 
 def describe(case):
     """The input of a case, in words."""
-    given = "\n".join(_shown(name, value) for name, value in case["args"].items())
+    given = "\n".join(shown(name, value) for name, value in case["args"].items())
     return f"{case['name']}: after torch.manual_seed({case['seed']}), with\n{given}"
 
 
@@ -117,20 +103,20 @@ def plain(value):
     return value if value is None or isinstance(value, (int, float)) else repr(value)[:60]
 
 
-def _tensor(value):
+def as_tensor(value):
     return torch.tensor(value) if isinstance(value, list) and isinstance(value[0], list) else value
 
 
-def _shown(name, value):
+def shown(name, value):
     """name = value, with the rows of a matrix below one another."""
     try:
-        text = str(_tensor(value)) if isinstance(value, list) else repr(value)
+        text = str(as_tensor(value)) if isinstance(value, list) else repr(value)
     except (TypeError, ValueError, IndexError):
         text = repr(value)
     return f"{name} = {text[:600]}".replace("\n", "\n" + " " * len(f"{name} = "))
 
 
-def _near(values, others):
+def near(values, others):
     pairs = [(torch.as_tensor(x).double(), torch.as_tensor(y).double())
              for x, y in zip(values, others, strict=True)]  # fmt: skip
     return all(x.shape == y.shape and torch.allclose(x, y, rtol=1e-3, atol=2e-4) for x, y in pairs)

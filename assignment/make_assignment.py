@@ -5,35 +5,24 @@ nbgrader/source, the same with solutions and hidden tests, for nbgrader's formgr
 """
 
 import argparse
-import csv
 import json
-import os
 import re
 import shutil
-import sys
 import tomllib
 from itertools import compress
 from pathlib import Path
 
 import nbformat
+import pandas as pd
+import tasks
 import torch
-from answers import EMPTY
+from gradebook import code_of, read_roster
+from jinja2 import Template
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from tasks import (  # fmt: skip
-    HERE,
-    ROOT,
-    answered,
-    cases,
-    function_of,
-    head,
-    notebook,
-    sections,
-    seed_of,
-    solution,
-    tasks,
-)
+from submissions import EMPTY
+from tasks import HERE, ROOT, answered, cases, seed_of
 
-from mf_core import sgd_factorize, sgd_factorize_masked
+from mf_core import gd_factorize_masked, sgd_factorize, sgd_factorize_masked
 from mf_data import Ratings, load_coursework_matrix, load_ratings
 
 FEWEST = 20  # ratings of a film, as 4.1.toml and students.md say: the students' run is short
@@ -47,8 +36,10 @@ HIDDEN = "\n### BEGIN HIDDEN TESTS\ncheck({0!r}, {0}, {1!r})\n### END HIDDEN TES
 def draw_matrix(seed):
     """Another 3 x 3 matrix, and a mask with two gaps that share no row and no column.
 
-    They are drawn until the figures teach what the coursework's teach.
+    They are drawn until the figures teach what the coursework's teach, which are those of seed 0.
     """
+    if seed == 0:
+        return load_coursework_matrix()
     generator = torch.Generator().manual_seed(seed)
     while True:
         A = (0.05 + 3.4 * torch.rand(3, 3, generator=generator)).round(decimals=4)
@@ -96,27 +87,25 @@ def as_code(matrix):
 
 def figures(A, M, ratings):
     """The expected figures: what the solutions give on this matrix and ratings, from seed 0."""
-    run = {name: function_of(task) for name, task in tasks().items()}
+    run = {name: tasks.function_of(task) for name, task in tasks.tasks().items()}
     torch.manual_seed(0)
-    U, V = run["sgd_factorize"](A, 2)
+    U, V = sgd_factorize(A, 2)  # in this function, mf_core's take the place of the notebooks'
     loss, svd_loss = run["loss_of"](A, U, V), run["truncated"](A)[1]
     torch.manual_seed(0)
-    X, Y = run["sgd_factorize_masked"](A, M, 2)
+    X, Y = sgd_factorize_masked(A, M, 2)
     observed, missing = run["judge"](A, M, X @ Y.T)
     filled = run["judge"](A, M, torch.where(M, A, A[M].mean()))[1]
     torch.manual_seed(0)
-    P, Q = run["gd_factorise_masked"](ratings.A, ratings.M, **RUN)
+    P, Q = gd_factorize_masked(ratings.A, ratings.M, **RUN)
     values = {
         "loss": loss, "distance": loss**0.5, "typical": (loss / A.numel()) ** 0.5,
-        "length": A.norm(), "svd_loss": svd_loss, "last": svd_loss**0.5, "observed": observed,
-        "missing": missing, "filled": filled,
+        "length": A.norm(), "svd_loss": svd_loss, "last": svd_loss**0.5,
+        "observed": observed, "missing": missing, "filled": filled,
         "prediction": run["rating_of_user_5"](P, Q, ratings.titles),
+        "rated": round(run["valid_error"](ratings.A, ratings.M, P, Q)),
+        "count": int(ratings.M.sum()),
     }  # fmt: skip
-    rated = run["valid_error"](ratings.A, ratings.M, P, Q)
-    return {name: f"{float(x):.4f}" for name, x in values.items()} | {
-        "rated": f"{rated:,.0f}",
-        "count": f"{ratings.M.sum():,}",
-    }
+    return {k: f"{x:,}" if isinstance(x, int) else f"{float(x):.4f}" for k, x in values.items()}
 
 
 def graded(cell, name, kind, points=None):
@@ -131,18 +120,21 @@ def graded(cell, name, kind, points=None):
     return cell
 
 
-def cells_of(section, fill, seed, solved):
-    """The cells of a section's notebook; with solutions and hidden tests for nbgrader if solved."""
-    for number, cell in enumerate(sections()[section]["cells"]):
+def cells_of(section, known, seed, solved):
+    """The cells of a section's notebook, with what is known in the place of {{ names }}.
+
+    If solved, it has solutions and hidden tests for nbgrader.
+    """
+    for number, cell in enumerate(tasks.sections()[section]["cells"]):
         kind = next(k for k in ("task", "question", "paste", "text", "code") if k in cell)
         name = f"{'run' if cell.get('run') is False else kind}-{section.replace('.', '-')}-{number}"
         if kind in ("task", "paste"):
-            task = tasks()[cell[kind]]
-            body = REGION.format(solution(task).removeprefix(head(task)).rstrip())
+            task = tasks.tasks()[cell[kind]]
+            body = REGION.format(tasks.solution(task).removeprefix(tasks.head(task)).rstrip())
             name = f"{kind}-{task.name}"
             points = sum(case["points"] for case in cases(task, 0))
             stub = STUB.format(f"{points} points" if kind == "task" else "not marked again")
-            yield graded(new_code_cell(head(task) + (body if solved else stub)), name, "task")
+            yield graded(new_code_cell(tasks.head(task) + (body if solved else stub)), name, "task")
         if kind == "task":
             test = f'check("{task.name}", {task.name})'
             if solved:
@@ -150,75 +142,77 @@ def cells_of(section, fill, seed, solved):
                 test += HIDDEN.format(task.name, [answered(task, case) for case in found])
             yield graded(new_code_cell(test), f"test-{task.name}", "test", points)
         elif kind == "question":
-            asks = f"{fill(cell['text'])} ({cell['points']} points)"
+            asks = f"{Template(cell['text']).render(known).strip()} ({cell['points']} points)"
             yield graded(new_markdown_cell(asks), f"asks-{cell[kind]}", "read-only")
             answer = new_markdown_cell(EMPTY)
             yield graded(answer, f"answer-{cell[kind]}", "answer", cell["points"])
         elif kind in ("text", "code"):
             new = new_markdown_cell if kind == "text" else new_code_cell
-            yield graded(new(fill(cell[kind])), name, "read-only")
+            yield graded(new(Template(cell[kind]).render(known).strip()), name, "read-only")
 
 
-def write_edition(folder, A, M, ratings, visible, seed, solved=False):
+def write_edition(folder, data, visible, seed, solved=False):
     """A whole edition in a folder, which it replaces."""
-    half = folder.with_name(folder.name + ".half")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
-    for section in sections():
-        path = notebook(section)
-        title = nbformat.read(path, 4).cells[0].source.splitlines()[0].removeprefix("# ")
-        known = {"{A}": as_code(A), "{M}": as_code(M.int()), "{title}": title}
-        known["{run}"] = ", ".join(f"{name}={value}" for name, value in RUN.items())
-
-        def fill(text, known=known):
-            for key, value in known.items():
-                text = text.replace(key, value)
-            return text.strip()
-
-        kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-        book = new_notebook(cells=list(cells_of(section, fill, seed, solved)))
-        book.metadata = {"kernelspec": kernel}
-        nbformat.write(book, half / path.name)
-    (half / "checks.json").write_text(json.dumps(visible), encoding="utf-8")
-    shutil.copy(HERE / "checks.py", half)
-    listed = (ROOT / "requirements.txt").read_text().splitlines()
-    kept = [line for line in listed if line.split("==")[0] in PACKAGES]
-    (half / "requirements.txt").write_text("\n".join(kept) + "\n")
-    rules = tomllib.loads((HERE / "coursework.toml").read_text(encoding="utf-8"))
-    rules = [f"- {name.capitalize()}: {rule}" for name, rule in rules.items()]
-    readme = (HERE / "students.md").read_text(encoding="utf-8")
-    readme = readme.replace("{rules}", "\n".join(rules)).replace("{packages}", ", ".join(kept))
-    readme = readme.replace("{torch}", kept[0])
-    (half / "README.md").write_text(readme, encoding="utf-8")
-    torch.save(ratings.A.half(), half / "ratings.pt")  # half stars are exact in half precision
-    shutil.copy(ROOT / "data/movielens/README.txt", half / "movielens.txt")  # the licence asks it
-    with open(half / "titles.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("movie", "name"), *enumerate(ratings.titles)])
+    A, M, ratings = data
     shutil.rmtree(folder, ignore_errors=True)
-    os.replace(half, folder)
+    folder.mkdir(parents=True)
+    for section in tasks.sections():
+        path = tasks.notebook(section)
+        title = nbformat.read(path, 4).cells[0].source.splitlines()[0].removeprefix("# ")
+        known = {"A": as_code(A), "M": as_code(M.int()), "title": title}
+        known["run"] = ", ".join(f"{name}={value}" for name, value in RUN.items())
+        kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+        book = new_notebook(cells=list(cells_of(section, known, seed, solved)))
+        book.metadata = {"kernelspec": kernel}
+        nbformat.write(book, folder / path.name)
+    (folder / "checks.json").write_text(json.dumps(visible), encoding="utf-8")
+    shutil.copy(HERE / "checks.py", folder)
+    listed = (ROOT / "requirements.txt").read_text().splitlines()
+    packages = [line for line in listed if line.split("==")[0] in PACKAGES]
+    (folder / "requirements.txt").write_text("\n".join(packages) + "\n")
+    rules = tomllib.loads((HERE / "coursework.toml").read_text(encoding="utf-8"))
+    readme = Template((HERE / "students.md").read_text(encoding="utf-8"))
+    readme = readme.render(rules=rules, packages=packages) + "\n"
+    (folder / "README.md").write_text(readme, encoding="utf-8")
+    torch.save(ratings.A.half(), folder / "ratings.pt")  # half stars are exact in half precision
+    shutil.copy(ROOT / "data/movielens/README.txt", folder / "movielens.txt")  # its licence
+    titles = pd.DataFrame({"name": ratings.titles})
+    titles.to_csv(folder / "titles.csv", index_label="movie")
 
 
-def make(build, seed=0):
-    """Write both editions and the key into the folder build; return the key."""
-    A, M = draw_matrix(seed) if seed else load_coursework_matrix()
-    ratings = draw_ratings(seed)
-    known = figures(A, M, ratings)
-    questions = {
-        cell["question"]: {
-            "section": section, "points": cell["points"], "asks": cell["text"].strip(),
-            "rubric": cell["rubric"].strip().format(**known),
-        }
-        for section, template in sections().items() for cell in template["cells"]
-        if "question" in cell
-    }  # fmt: skip
+def questions(known):
+    """The questions by name, each with a rubric that has these figures in it."""
+    by_name = {}
+    for section, template in tasks.sections().items():
+        for cell in filter(lambda cell: "question" in cell, template["cells"]):
+            rubric = cell["rubric"].strip().format(**known)
+            asked = {"section": section, "points": cell["points"], "asks": cell["text"].strip()}
+            by_name[cell["question"]] = asked | {"rubric": rubric}
+    return by_name
+
+
+def make(build, seed=0, roster=None):
+    """Write both editions and the key into the folder build; return the key.
+
+    With a roster, each of its students gets an edition of their own, with another matrix and
+    order of the users; the key has the rubrics with their figures, by the code of ID and of name.
+    """
+    data = *draw_matrix(seed), draw_ratings(seed)
+    known = figures(*data)
+    key = {"seed": seed, "figures": known, "questions": questions(known), "own": {}}
     visible = {
         name: [answered(task, case) for case in cases(task, seed_of(seed, "visible", name))]
-        for name, task in tasks().items()
+        for name, task in tasks.tasks().items()
     }
-    key = {"seed": seed, "figures": known, "questions": questions}
-    same = (A, M, ratings, visible, seed)
-    write_edition(build / "assignment", *same)
-    write_edition(build / "nbgrader/source/coursework", *same, solved=True)
+    write_edition(build / "assignment", data, visible, seed)
+    write_edition(build / "nbgrader/source/coursework", data, visible, seed, solved=True)
+    for id_, name in read_roster(roster)[2] if roster else []:
+        own_seed = seed_of(seed, "own", id_, name)
+        data = *draw_matrix(own_seed), draw_ratings(own_seed)
+        folder = re.sub(r"[^\w .-]", "-", f"{name}_{id_}")
+        write_edition(build / "assignment-per-student" / folder, data, visible, seed)
+        own = questions(figures(*data))
+        key["own"] |= {code_of(word): own for word in (id_, name)}
     (build / "key.json").write_text(json.dumps(key, indent=1), encoding="utf-8")
     return key
 
@@ -227,16 +221,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, default=ROOT / "build")
     parser.add_argument("--seed", type=int, default=0, help="of another matrix, users and tests")
+    parser.add_argument("--per-student", type=Path, help="a table of students (ID, Name)")
     arguments = parser.parse_args()
-    if arguments.seed < 0:
-        sys.exit(f"SEED is {arguments.seed}; it needs a whole number from 0 on")
-    key = make(arguments.build, arguments.seed)
+    make(arguments.build, arguments.seed, arguments.per_student)
     if arguments.seed:
         print("Drawn until SVD and SGD differ in two decimals and the completion beats the mean.")
-    print(f"For students:   {arguments.build / 'assignment'}")
-    print(f"For nbgrader:   {arguments.build / 'nbgrader/source/coursework'} (has the solutions)")
-    print(f"For the marker: {arguments.build / 'key.json'}; expected figures:")
-    print("  " + ", ".join(f"{name} {value}" for name, value in key["figures"].items()))
+    print(f"For students: {arguments.build}/assignment; if asked for, assignment-per-student")
+    print(f"For nbgrader: {arguments.build}/nbgrader/source/coursework (has the solutions)")
+    print(f"For you:      {arguments.build}/key.json, the rubrics and expected figures")
 
 
 if __name__ == "__main__":

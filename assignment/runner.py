@@ -1,92 +1,102 @@
-"""Runs one submission inside the sandbox; sandbox.py starts it. Each notebook has its own process.
+"""Runs one submission inside the sandbox; sandbox.py starts it with a job (JSON) as its input.
 
-It reads a job (JSON) from its input, and writes a line of JSON before and after each step: a
-notebook's cells, then calls of its functions. What the functions return is judged elsewhere, in a
-process that the submission cannot reach; the right answers never come here.
+Each notebook runs in a process of its own, which begins again without a step that took too long or
+ended it. What the functions return is judged elsewhere, in a process that the submission cannot
+reach; the right answers never come here.
 """
 
 import json
 import os
 import resource
-import socket
 import sys
-from itertools import groupby
-from pathlib import Path
+from multiprocessing import get_context
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-sys.meta_path[:] = [x for x in sys.meta_path if "editable" not in repr(x)]  # no mf_core here
-import checks  # noqa: E402
-from IPython.core.history import HistoryManager  # noqa: E402
-from IPython.core.interactiveshell import InteractiveShell  # noqa: E402
+sys.path.insert(0, os.getcwd())  # where the files for students are
+import checks
+from IPython.core.history import HistoryManager
+from IPython.core.interactiveshell import InteractiveShell
 
-sys.path.pop(0)
 MEGABYTE = 2**20
-
-
-class Shell(InteractiveShell):
-    """IPython without a screen and without a prompt to leave."""
-
-    def enable_gui(self, gui=None):
-        pass
-
-    def ask_exit(self):
-        pass
-
-
-def without_network(*_, **__):
-    raise OSError("there is no network at marking")
-
-
-def set_limits(megabytes):
-    limits = {"AS": megabytes * MEGABYTE, "CORE": 0, "FSIZE": 64 * MEGABYTE, "NPROC": 64}
-    for name, most in limits.items():
-        if name != "NPROC" or os.getcwd() == "/submission":  # else it counts all of the user's
-            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
+LARGEST = 20 * MEGABYTE  # of what a step gives
 
 
 def main():
-    messages = os.fdopen(os.dup(1), "w")
     job = json.load(sys.stdin)
+    limits = {"AS": job["megabytes"] * MEGABYTE, "FSIZE": 64 * MEGABYTE}
+    if not job["trust"]:  # else all of the user's processes would be counted
+        limits["NPROC"] = 64
+    for name, most in limits.items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
+    HistoryManager.enabled = False
+    InteractiveShell.enable_gui = lambda *_: None  # there is no screen
+    json.dump([outcomes_of(steps, job["seconds"]) for steps in job["notebooks"]], sys.stdout)
+
+
+def outcomes_of(steps, seconds):
+    """The outcome of each step of a notebook: {"value": ...} or {"error": "..."}.
+
+    A step is the source of a cell or a call of a function. With a call that had to be stopped, the
+    other calls of its function are left out.
+    """
+    cells = {n for n, step in enumerate(steps) if isinstance(step, str)}
+    functions = [n if n in cells else step["function"] for n, step in enumerate(steps)]
+    outcomes = {}
+    while len(outcomes) < len(steps):
+        todo = [n for n in range(len(steps)) if n in cells or n not in outcomes]
+        received, reason = attempt([steps[n] for n in todo], seconds)
+        outcomes |= dict(zip(todo, received, strict=False))
+        if rest := todo[len(received) :]:
+            cells.discard(rest[0])
+            same = [n for n in rest if functions[n] == functions[rest[0]]]
+            outcomes |= dict.fromkeys(same, {"error": f"Stopped: {reason}"})
+    return [outcomes[n] for n in range(len(steps))]
+
+
+def attempt(steps, seconds):
+    """Run the steps in a new process: the outcomes until one must be stopped, and why it was."""
+    fork = get_context("fork")
+    ours, theirs = fork.Pipe(duplex=False)
+    process = fork.Process(target=run, args=(steps, theirs))
+    process.start()
+    theirs.close()
+    outcomes, reason = [], ""
+    try:
+        while len(outcomes) < len(steps) and not reason:
+            if ours.poll(seconds):
+                outcomes.append(json.loads(ours.recv_bytes(LARGEST)))
+            else:
+                reason = f"it ran for over {seconds} s."
+    except (OSError, EOFError, ValueError):
+        reason = "the process ended by itself (exit, or out of memory), or returned too much."
+    process.kill()
+    process.join()
+    return outcomes, reason
+
+
+def run(steps, pipe):
+    """Run the steps, whatever the others do; send the outcome of each."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nowhere, number)
-    set_limits(job["megabytes"])
-    socket.socket.connect = socket.getaddrinfo = without_network  # a courtesy; bwrap is the wall
-    HistoryManager.enabled = False
-    sys.path.insert(0, os.getcwd())
-
-    def say(*message):
-        messages.write(json.dumps(message) + "\n")
-        messages.flush()
-
-    steps = enumerate(job["steps"])
-    for _, notebook in groupby(steps, key=lambda step: step[1][0]):
-        if child := os.fork():
-            os.waitpid(child, 0)
-        else:
-            run_notebook(Shell.instance(), notebook, say)
-            os._exit(0)
-    say(None, "end", None)
-    os._exit(0)
-
-
-def run_notebook(shell, steps, say):
-    """The steps, each a cell's source or a call of a function, whatever the others do."""
-    for number, (_, step) in steps:
-        say(number, "begin", None)
+    shell = InteractiveShell.instance()
+    errors = []
+    for step in steps:
         try:
             if isinstance(step, str):
-                result = shell.run_cell(step, store_history=False, silent=True)
-                if error := result.error_before_exec or result.error_in_exec:
-                    raise error
-                say(number, "value", None)
-            elif not callable(function := shell.user_ns.get(step["function"])):
-                say(number, "error", f"There is no function {step['function']}.")
+                shell.run_cell(step, store_history=False, silent=True).raise_error()
+                outcome = {"value": None}
+            elif step["function"] in shell.user_ns:
+                outcome = {"value": checks.call(shell.user_ns[step["function"]], step)}
             else:
-                value, changed = checks.call(function, step)
-                say(number, "value", [checks.plain(value), changed])
+                raise NameError(f"There is no function {step['function']}.")
         except BaseException as error:
-            say(number, "error", f"{type(error).__name__}: {error}"[:400])
+            sentence = f"{type(error).__name__}: {error}"[:400]
+            if isinstance(step, str):
+                errors.append(sentence)
+            elif isinstance(error, NameError) and errors:  # which may be the cause
+                sentence += " Cells before it stopped: " + "; ".join(errors)[:400]
+            outcome = {"error": sentence}
+        pipe.send_bytes(json.dumps(outcome).encode())
 
 
 if __name__ == "__main__":

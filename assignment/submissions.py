@@ -1,25 +1,32 @@
-"""Finds each student's notebooks in a folder: folders, archives, what learning platforms hand out.
+"""Finds each student's notebooks in a folder, and in them functions and answers in words.
 
-All files are listed first, archives like folders; their names say whose they are.
+All files are listed first, those in archives too; their names say whose they are. A notebook is
+known by the functions and questions in it, never by its name; a cell by its grade_id or, where a
+notebook has lost these, by its source.
 """
 
 import html
-import io
 import json
+import os
 import re
 import tarfile
+import tempfile
 import time
 import zipfile
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from unicodedata import normalize
 
+import nbformat
+from tasks import notebook, sections, tasks
+
 ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
-LARGEST, LARGEST_ARCHIVE = 20 * 2**20, 2**28  # bytes of a notebook, and of what is packed together
-NOTEBOOKS, CELLS = 25, 2000  # of a student, of a notebook
+LARGEST, LARGEST_ARCHIVE = 20 * 2**20, 2**30  # bytes of a notebook, and of what is packed together
+CELLS = 2000  # of a notebook
+EMPTY = "*Your answer here.*"
+OWN = SimpleNamespace(kind="own", about="", source="", locked=False)  # a cell that was not given
 MOODLE = r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_[a-z]+(?:_(?P<file>.*))?"
-CANVAS = r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<id>\d+)_(?P<attempt>\d+)_(?P<file>.+)"
+CANVAS = r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<id>\d\d+)_(?P<attempt>\d\d+)_(?P<file>.+)"
 BLACKBOARD = r".+_(?P<name>[^_]+)_attempt_(?P<attempt>[\d-]+)(?:_(?P<file>.+)|\.txt)"
 
 
@@ -29,71 +36,54 @@ def identified(name):
     return next((match.groupdict() for match in matches if match), None)
 
 
-def limited(name, open_file):
-    """The bytes of a file, but not many more than it may have."""
-    with open_file() as file:
-        return file.read(LARGEST_ARCHIVE if ARCHIVE.search(name) else LARGEST + 1)
-
-
-def members(name, data):
-    """The files in an archive: (name, time, size, function that opens it)."""
-    if name.lower().endswith(".zip"):
-        archive = zipfile.ZipFile(io.BytesIO(data))
+def unpack(path, target):
+    """Unpack an archive with the times of its files; ValueError if it holds too much."""
+    if path.suffix.lower() != ".zip":
+        with tarfile.open(path) as archive:
+            check_size(sum(info.size for info in archive))
+            archive.extractall(target, filter="data")
+        return
+    with zipfile.ZipFile(path) as archive:
+        check_size(sum(info.file_size for info in archive.infolist()))
         for info in archive.infolist():
             when = time.mktime((*info.date_time, 0, 0, -1))
-            yield info.filename, when, info.file_size, partial(archive.open, info)
-    else:
-        archive = tarfile.open(fileobj=io.BytesIO(data))
-        for info in filter(tarfile.TarInfo.isfile, archive):
-            yield info.name, info.mtime, info.size, partial(archive.extractfile, info)
+            os.utime(archive.extract(info, target), (when, when))
 
 
-def unpacked(parts, when, open_file, nested=0):
-    """(list of names, time, function that reads it) of a file, or of all files in an archive."""
-    name, read = parts[-1], partial(limited, parts[-1], open_file)
-    ending = ARCHIVE.search(name)
-    if not ending or nested > 3:
-        yield parts, when, read
-        return
-    total = 0
-    try:
-        for path, inner_when, size, inner_open in members(name, read()):
-            total += size
-            if total > LARGEST_ARCHIVE * (1 if nested else 8):
-                raise ValueError("it is too large")
-            names = [part for part in path.split("/") if part not in ("", ".", "..")]
-            inner = [*parts[:-1], name[: ending.start()], *names]
-            if not path.endswith("/") and not is_hidden(inner):
-                yield from unpacked(inner, inner_when, inner_open, nested + 1)
-    except Exception as error:  # a damaged archive may raise anything
-        trouble = f"{name} cannot be read to its end: {type(error).__name__}: {error}"
-        yield [*parts[:-1], name[: ending.start()], name], when, trouble
+def check_size(size, most=LARGEST_ARCHIVE):
+    if size > most:
+        raise ValueError("it is too large")
 
 
-def is_hidden(parts):
-    return any(part.startswith((".", "__MACOSX")) for part in parts)
+def files_in(folder, scratch, nested=0):
+    """(names from the folder on, file or None, what is to be said) of all files in a folder.
 
-
-def listed(entry):
-    """All files of an entry of the class's folder, as unpacked() has them; links are ignored."""
-    found, top = [], entry.parent.resolve()
-    for path in sorted(entry.rglob("*")) if entry.is_dir() else [entry]:
-        parts = path.relative_to(entry.parent).parts
-        if path.is_file() and path.resolve() == top.joinpath(*parts) and not is_hidden(parts):
-            found += unpacked(list(parts), path.stat().st_mtime, partial(open, path, "rb"))
-    while found and all(len(parts) > 2 for parts, _, _ in found):
-        folders = {parts[1] for parts, _, _ in found}
-        if len(folders) > 1 or identified(*folders):
-            break  # else one folder is around everything, and says nothing
-        found = [([parts[0], *parts[2:]], when, read) for parts, when, read in found]
-    return found
-
-
-def holds_class(files, alone):
-    """Whether an entry holds a class: a platform's names, or folders and nothing beside it."""
-    names = {parts[1] for parts, _, _ in files if len(parts) > 1}
-    folders = len(names) > 1 and all(len(parts) > 2 for parts, _, _ in files)
-    return any(map(identified, names)) or (alone and folders)
+    Archives are folders, unpacked below scratch: those in the folder, and those in these.
+    """
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        ending = ARCHIVE.search(path.name)
+        if any(part.startswith((".", "__MACOSX")) for part in parts):
+            continue
+        if path.is_symlink():
+            yield parts, None, f"{path.name} is a link: not read."
+        elif path.is_dir():
+            if not any(path.iterdir()):
+                yield (*parts, ""), None, ""
+        elif ending and nested < 2:
+            around = *parts[:-1], path.name[: ending.start()]
+            target, trouble = Path(tempfile.mkdtemp(dir=scratch)), ""
+            try:
+                unpack(path, target)
+            except Exception as error:  # a damaged archive may raise anything
+                trouble = f"{path.name} cannot be read to its end: {type(error).__name__}: {error}"
+            inside = list(files_in(target, scratch, nested + 1))
+            if trouble or not inside:
+                yield (*around, ""), None, trouble
+            for inner, file, note in inside:
+                yield (*around, *inner), file, note
+        else:
+            yield parts, path, ""
 
 
 def students_in(folder, known_files):
@@ -102,79 +92,153 @@ def students_in(folder, known_files):
     A student has key, name, id, late, notebooks, online_text and notes. known_files are the names
     of what the students were given; what is neither a notebook nor one of these is noted.
     """
-    entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    holders = [path for path in entries if path.is_dir() or ARCHIVE.search(path.name)]
     given = "|".join(re.escape(Path(name).stem) for name in known_files if name.endswith(".ipynb"))
     students, notes = {}, []
-    for entry in entries:
-        platform = identified(entry.name)
-        if entry.is_symlink() or not (entry in holders or platform or entry.suffix == ".ipynb"):
-            notes.append(f"{entry.name} is nobody's: not read.")
-            continue
-        files = listed(entry)
-        if not platform and entry in holders and holds_class(files, holders == [entry]):
-            files = [(parts[1:], when, read) for parts, when, read in files if len(parts) > 1]
-        for parts, when, read in files or [([entry.name], 0, None)]:
-            says = identified(parts[0]) or {"name": ARCHIVE.sub("", parts[0])}
-            if parts == [entry.name] and not platform and entry not in holders:
-                name = re.sub(given, "", entry.stem).strip(" _-.")  # ada_1.1-gradient-… is ada's
-                says["name"] = name or folder.resolve().name
+    with tempfile.TemporaryDirectory() as scratch:
+        files = list(files_in(folder, scratch))
+        inside = [parts[:-1] for parts, file, _ in files if file]
+        around = len(os.path.commonprefix(inside))
+        if all(len(folders) > around for folders in inside):  # folders around the class's
+            files = [(parts[around:] or ("",), *rest) for parts, *rest in files]
+        for parts, file, note in files:
+            at = next((at for at, part in enumerate(parts[:3]) if identified(part)), 0)
+            says = identified(parts[at]) or {"name": parts[0]}
+            if len(parts) == 1 and not identified(parts[0]):
+                if not parts[0].endswith(".ipynb"):
+                    notes.append(note or f"{parts[0]} is nobody's: not read.")
+                    continue
+                name = re.sub(given, "", Path(parts[0]).stem).strip(" _-.")
+                says["name"] = name or folder.resolve().name  # ada_1.1-gradient-… is ada's
             student = student_of(students, says["name"], says.get("id") or "")
             student.late = student.late or ("LATE" if says.get("late") else "")
+            student.notes += [note] if note else []
             attempt = int(re.sub(r"\D", "", says.get("attempt") or "0"))
-            file = "/".join(parts[1:]) or says.get("file", parts[0])
-            if file and read:  # a receipt of Blackboard's has no file
-                add_file(student, file, (attempt, when), read, known_files)
-    for student in students.values():
-        if names := student.unread:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            student.notes.append(f"Not read: {', '.join(names[:3])}{more}.")
+            name = "/".join(parts[at + 1 :]) or says.get("file", parts[0])
+            if file and name:  # a receipt of Blackboard's has none
+                add_file(student, name, (attempt, file.stat().st_mtime), file, known_files)
     return list(students.values()), notes
 
 
 def student_of(students, name, id_):
     """The student of that name or ID, a new one if need be."""
     key = id_ or normalize("NFC", name)
+    name = name.lstrip("=+-@")  # a spreadsheet would take it for a formula
     new = {"key": key, "name": name, "id": id_, "late": "", "online_text": ""}
-    new |= {"notebooks": [], "notes": [], "unread": []}
-    return students.setdefault(key, SimpleNamespace(**new))
+    return students.setdefault(key, SimpleNamespace(**new, notebooks=[], notes=[]))
 
 
-def add_file(student, name, newness, read, known_files):
+def add_file(student, name, newness, file, known_files):
     """Read a notebook or Moodle's online text; note what is neither."""
-    if isinstance(read, str):  # the trouble with an archive
-        student.notes.append(read)
-    elif name.endswith("onlinetext.html"):
-        plain = re.sub(r"<[^>]*>", " ", read().decode("utf-8", errors="replace"))
+    if name.endswith("onlinetext.html"):
+        plain = re.sub(r"<[^>]*>", " ", file.read_text("utf-8", errors="replace"))
         student.online_text = html.unescape(plain).strip()
-    elif not name.endswith(".ipynb") or len(student.notebooks) == NOTEBOOKS:
-        if name.rpartition("/")[2] not in known_files:
-            student.unread.append(name)
-    else:
+    elif name.endswith(".ipynb"):
         try:
-            data = read()
+            check_size(file.stat().st_size, LARGEST)
+            data = file.read_bytes()
             cells = cells_of(data)
         except Exception as error:  # whatever is wrong with a file that anybody may have made
             student.notes.append(f"{name} is not a notebook: {type(error).__name__}: {error}"[:200])
             return
-        taken = [book.name for book in student.notebooks]
-        name += f" ({len(taken) + 1})" * (name in taken)
         if data not in [book.data for book in student.notebooks]:
-            student.notebooks.append(
-                SimpleNamespace(name=name, newness=newness, data=data, cells=cells)
-            )
+            book = SimpleNamespace(name=name, newness=newness, data=data, cells=cells)
+            student.notebooks.append(book)
+    elif name.rpartition("/")[2] not in known_files:
+        student.notes.append(f"Not read: {name}.")
 
 
 def cells_of(data):
     """A notebook's cells, each with kind, source and grade_id ("" if it has none)."""
-    if len(data) > LARGEST:
-        raise ValueError("it is too large")
-    cells, found = json.loads(data.decode("utf-8-sig"))["cells"], []
-    if len(cells) > CELLS:
-        raise ValueError(f"it has more than {CELLS} cells")
+    cells, known = json.loads(data.decode("utf-8-sig"))["cells"], []
+    check_size(len(cells), CELLS)
     for cell in cells:
         marks = cell.get("metadata", {}).get("nbgrader")
         name = marks.get("grade_id") if isinstance(marks, dict) else ""
         name, source = name if isinstance(name, str) else "", "".join(cell["source"])
-        found.append(SimpleNamespace(kind=cell["cell_type"], source=source, grade_id=name))
-    return found
+        known.append(SimpleNamespace(kind=cell["cell_type"], source=source, grade_id=name))
+    return known
+
+
+class Edition:
+    """The cells that the students were given, in the folder source."""
+
+    def __init__(self, source):
+        self.given, self.setups = {}, {}
+        for section in sections():
+            for cell in nbformat.read(source / notebook(section).name, as_version=4).cells:
+                marks, text = cell.metadata["nbgrader"], cell.source.strip()
+                kind, _, about = marks["grade_id"].partition("-")
+                given = {"kind": kind, "about": about, "source": text, "locked": marks["locked"]}
+                self.given[marks["grade_id"]] = SimpleNamespace(**given)
+                if kind == "code":
+                    self.setups.setdefault(section, []).append(text)
+        self.by_source = {given.source: given for given in self.given.values()}
+        del self.by_source[EMPTY]
+
+    def recognise(self, book):
+        """Give the notebook's cells the given cell that they were, and the code to run of them."""
+        for cell in book.cells:
+            source = cell.source.strip()
+            cell.given = self.given.get(cell.grade_id) or self.by_source.get(source, OWN)
+            as_given = source == cell.given.source and cell.given.kind != "code"
+            only_shows = cell.given.kind in ("test", "run", "answer") and "def " not in source
+            cell.code = "" if cell.kind != "code" or as_given or only_shows else cell.source
+
+    def programs(self, book, task):
+        """The cells that define a task's function, apart from its copy in 1.2."""
+        form = re.compile(rf"^[ \t]*(?:def[ \t]+{task}\b|{task}[ \t]*=)", re.MULTILINE)
+        own = [cell.code for cell in book.cells if cell.given.kind != "paste"]
+        return [code for code in own if form.search(code)]
+
+    def steps(self, book, names):
+        """(label, source) of the cells to run before the tasks of these names are called."""
+        needed = sorted({tasks()[name].section for name in names})
+        steps = [("a given cell", source) for x in needed for source in self.setups.get(x, [])]
+        for number, cell in enumerate((cell for cell in book.cells if cell.kind == "code"), 1):
+            is_copy = cell.given.kind == "paste" and cell.given.about in names
+            if cell.code and not is_copy:
+                steps.append((f"{book.name}, code cell {number}", cell.code))
+        return steps
+
+    def answers(self, book, questions):
+        """{question: what stands from it to the next given cell}, and a list of what else is."""
+        answers, elsewhere, current = {name: [] for name in questions}, [], None
+        for cell in book.cells:
+            source, given = cell.source.strip(), cell.given
+            for question in questions if given is OWN else []:  # answered in a cell without a name
+                if source.startswith(self.given[f"asks-{question}"].source):
+                    given = self.given[f"asks-{question}"]
+            if given.kind in ("asks", "answer"):
+                current = given.about
+            own = source.replace(EMPTY, "").strip()
+            if given.locked:
+                lines = given.source.splitlines() if cell.kind != "code" else source.splitlines()
+                own = "\n".join(x for x in source.splitlines() if x not in lines).strip()
+            elif given.kind in ("task", "paste") or (cell.kind == "code" and current is None):
+                own = ""
+            if own:
+                answers.get(current, elsewhere).append(own)
+            if given.kind not in ("asks", "answer", "own"):
+                current = None
+        return {name: "\n\n".join(parts) for name, parts in answers.items()}, elsewhere
+
+
+def choose(student, edition, questions):
+    """{task: the notebook that counts or None}, {question: answer}, notes on older notebooks."""
+    chosen, notes = {}, []
+    books = sorted(student.notebooks, key=lambda book: (book.newness, book.name))
+    for book in books:
+        edition.recognise(book)
+    for task in tasks():
+        written = [book for book in books if edition.programs(book, task)]
+        chosen[task] = (written or [None])[-1]
+        for book in written[:-1]:
+            notes.append(f"{book.name} has {task} too; {chosen[task].name}, newer, counts.")
+    read = [edition.answers(book, questions) for book in books]
+    elsewhere = [text for _, texts in read for text in texts]
+    elsewhere += [student.online_text] if student.online_text else []
+    words = {}
+    for name in questions:
+        answers = [answers[name] for answers, _ in read if answers[name]]
+        words[name] = answers[-1] if answers else "\n\n".join(elsewhere)
+    return chosen, words, notes

@@ -1,8 +1,6 @@
 """The student edition has no solution, its checks help, and submissions are marked rightly."""
 
-import csv
 import json
-import math
 import os
 import re
 import shutil
@@ -11,84 +9,63 @@ import zipfile
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from mf_data import load_coursework_matrix, load_ratings
+from mf_data import load_ratings
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "assignment"))
-import answers  # noqa: E402
 import checks  # noqa: E402
 import gradebook  # noqa: E402
 import make_assignment  # noqa: E402
 import marking  # noqa: E402
 import sandbox  # noqa: E402
-import similar  # noqa: E402
 import submissions  # noqa: E402
 import tasks  # noqa: E402
 
-pytestmark = pytest.mark.timeout(900)  # the first test marks forty submissions
+pytestmark = pytest.mark.timeout(900)  # the first test marks a class
 TASKS = tasks.tasks()
+RIGHT = {name: tasks.solution(task) for name, task in TASKS.items()}
 SECONDS = 10  # for a step, in these tests: on a busy machine a good one needs some
 LIMITS = {"seconds": SECONDS, "megabytes": 2000}
-with_bwrap = pytest.mark.skipif(
-    not shutil.which("bwrap"), reason="submissions run in bubblewrap, which is not installed here"
-)
+ADA = "Ada L_12_assignsubmission_file_"
 
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory):
-    """The student edition of the coursework's matrix."""
+    """The student edition of the coursework's matrix, and one each for two students."""
     folder = tmp_path_factory.mktemp("build")
-    make_assignment.make(folder)
+    (folder / "roster.csv").write_text("ID;Name\n12;Ada L\n;Bob\n")
+    make_assignment.make(folder, roster=folder / "roster.csv")
     return folder
 
 
-# ------------------------------------------------------------------------------ what students get
+def key_of(build):
+    return json.loads((build / "key.json").read_text())
 
 
-def lines_of(task):
-    """The lines of a solution without their spaces, apart from those too short to tell."""
-    lines = (re.sub(r"\s|#.*", "", line) for line in task.body.splitlines())
-    return [line for line in lines if len(line) > 10 and not line.startswith("return")]
+def mistaken(name, words):
+    """The solution with a known mistake."""
+    mistake = next(m for m in TASKS[name].mistakes if words in m["means"])
+    return tasks.replaced(RIGHT[name], mistake)
+
+
+def squeezed(text):
+    return re.sub(r"\\n|\\|\s", "", text)
 
 
 def leaks(folder, figures):
     """Lines of solutions and expected figures in the files of a folder: (file, what)."""
-    wanted = {line for task in TASKS.values() for line in lines_of(task)}
-    wanted |= {str(figure) for figure in figures if len(str(figure)) > 5}
-    found = []
+    lines = {squeezed(line) for task in TASKS.values() for line in task.body.splitlines()}
+    wanted = {line for line in lines if len(line) > 10 and not line.startswith("return")}
+    leaked = []
     for path in (path for path in folder.rglob("*") if path.is_file()):
-        text = path.read_bytes().decode("utf-8", errors="replace")
-        texts = [text]
-        if path.suffix in (".ipynb", ".json"):
-            texts += strings(json.loads(text))
-        squeezed = "\n".join(re.sub(r"\s", "", text) for text in texts)
-        found += [(path.name, what) for what in wanted if what in squeezed]
-    return found
-
-
-def strings(value):
-    """All texts in a JSON value."""
-    if isinstance(value, str):
-        return [value]
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
-    return [text for part in parts for text in strings(part)]
-
-
-def figures_of(build):
-    """The expected figures: what the solutions give, and the product's entries."""
-    key = json.loads((build / "key.json").read_text())
-    torch.manual_seed(0)
-    A, M = load_coursework_matrix()
-    U, V = tasks.function_of(TASKS["sgd_factorize"])(A, 2)
-    torch.manual_seed(0)
-    X, Y = tasks.function_of(TASKS["sgd_factorize_masked"])(A, M, 2)
-    entries = torch.cat([U.flatten(), V.flatten(), (U @ V.T).flatten(), (X @ Y.T).flatten()])
-    shared = {"count"}  # of the ratings: data, not an answer
-    return [v for k, v in key["figures"].items() if k not in shared] + [f"{x:.4f}" for x in entries]
+        text = squeezed(path.read_bytes().decode("utf-8", errors="replace"))
+        leaked += [(path.name, what) for what in wanted | set(figures) if what in text]
+    return leaked
 
 
 def test_the_student_edition_has_what_it_needs_and_no_solution(build):
@@ -97,19 +74,12 @@ def test_the_student_edition_has_what_it_needs_and_no_solution(build):
     books = [tasks.notebook(section).name for section in ("1.1", "1.2", "2.1", "3.1", "4.1")]
     others = "README.md checks.json checks.py movielens.txt ratings.pt requirements.txt titles.csv"
     assert names == books + others.split()
-    assert len(figures_of(build)) > 30 and sum(len(lines_of(task)) for task in TASKS.values()) > 20
-    assert leaks(folder, figures_of(build)) == []
+    figures = set(key_of(build)["figures"].values()) - {"67,898"}  # so many ratings there are
+    assert leaks(folder, figures) == []
     for name in books:
         cells = nbformat.read(folder / name, 4).cells
         assert not any(cell.get("outputs") for cell in cells)
         assert "mf_" not in "".join(cell.source for cell in cells)
-
-
-def test_a_planted_leak_is_found(build, tmp_path):
-    book = nbformat.read(build / "assignment/2.1-truncated-svd.ipynb", 4)
-    book.cells[2].source += "\n\n    S_cut = S.clone( )"
-    nbformat.write(book, tmp_path / "planted.ipynb")
-    assert {file for file, _ in leaks(tmp_path, figures_of(build))} == {"planted.ipynb"}
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -118,11 +88,9 @@ def test_the_solution_passes_the_checks_and_each_known_mistake_gets_its_own_mean
     seen = set()
     for seed in (1, 2):
         for case in (tasks.answered(task, case) for case in tasks.cases(task, seed)):
-            assert checks.judge(case, case["expected"]) is None
+            assert checks.judge(case, *checks.call(tasks.function_of(task), case)) is None
             seen |= {
-                meaning
-                for meaning, value in case["mistakes"]
-                if checks.judge(case, value) == meaning
+                means for means, value in case["mistakes"] if checks.judge(case, value) == means
             }
     assert seen == {mistake["means"] for mistake in task.mistakes} and seen
 
@@ -130,89 +98,66 @@ def test_the_solution_passes_the_checks_and_each_known_mistake_gets_its_own_mean
 def test_a_visible_check_says_input_expected_value_result_and_meaning(build, monkeypatch):
     monkeypatch.setattr(checks, "__file__", str(build / "assignment/checks.py"))
     task = TASKS["sgd_factorize"]
-    mistake = next(m for m in task.mistakes if "old U[i]" in m["means"])
-    wrong = tasks.function_of(task, tasks.replaced("1.1", tasks.solution(task), mistake))
     checks.check(task.name, tasks.function_of(task))
     with pytest.raises(checks.NotYetError) as error:
-        checks.check(task.name, wrong)
+        checks.check(task.name, tasks.function_of(task, mistaken(task.name, "old U[i]")))
     text = str(error.value)
-    for part in ("one epoch", "torch.manual_seed(", "lr = 0.1", "A = tensor(",
-                 "expected:", "what came out:",
-                 "V was updated with the old U[i]"):  # fmt: skip
-        assert part in text, part
-    assert text.count("U = tensor(") == 2
-    with pytest.raises(checks.NotYetError, match="not written yet"):
-        space = {}
-        exec(make_assignment.head(task) + make_assignment.STUB, space)
-        checks.check(task.name, space[task.name])
+    parts = "one epoch|torch.manual_seed(|lr = 0.1|A = tensor(|V was updated with the old".split(
+        "|"
+    )
+    assert all(part in text for part in parts) and text.count("U = tensor(") == 2
 
 
-@pytest.mark.parametrize(("value", "message"), [
-    (None, "returns None"), ([[1.0]], "returns something else"),
-    (["x", "y"], "U is 'x', which is not"),
-    ([[[1.0, 2.0]], [[1.0, 2.0]]], r"U has the shape \(1, 2\) instead of"),
-    ([[[math.nan] * 2] * 3, [[math.nan] * 2] * 4], "beyond all bounds"),
-])  # fmt: skip
-def test_a_value_of_the_wrong_kind_is_named(value, message):
-    case = {"returns": ["U", "V"], "expected": [[[1.0] * 2] * 3, [[1.0] * 2] * 4], "mistakes": []}
-    assert re.search(message, checks.judge(case, value))
+def test_each_student_gets_figures_of_their_own(build):
+    given = {submissions.Edition(build / "assignment").setups["3.1"][0]}
+    for name, student in (("Ada L_12", "12"), ("Ada L_12", "Ada L"), ("Bob_", "Bob")):
+        folder = build / "assignment-per-student" / name
+        source = submissions.Edition(folder).setups["3.1"][0]
+        given.add(source)
+        A = torch.tensor([float(x) for x in re.findall(r"\d\.\d+", source)[:9]]).reshape(3, 3)
+        svd_loss = f"{torch.linalg.svdvals(A)[-1] ** 2:.4f}"
+        asked = key_of(build)["own"][gradebook.code_of(student)]["comparison"]
+        assert f"has {svd_loss};" in asked["rubric"] and leaks(folder, [svd_loss]) == []
+    assert len(given) == 3
 
 
-def test_a_seed_changes_data_figures_and_checks_and_teaches_the_same(build, tmp_path):
-    key = make_assignment.make(tmp_path, 7)
+def test_a_seed_draws_figures_that_teach_the_same(build):
     A, M = make_assignment.draw_matrix(7)
-    edition = answers.Edition(tmp_path / "assignment")
-    assert make_assignment.as_code(A) in edition.setups["3.1"][0]
-    figures = {
-        name: float(key["figures"][name]) for name in ("svd_loss", "loss", "missing", "filled")
-    }
-    assert figures["svd_loss"] == pytest.approx(torch.linalg.svdvals(A)[-1].item() ** 2, abs=1e-4)
-    assert figures["loss"] - figures["svd_loss"] > 0.001 and figures["missing"] < figures["filled"]
-    assert key["figures"]["svd_loss"] in key["questions"]["comparison"]["rubric"]
-    checks_of = [(at / "assignment/checks.json").read_bytes() for at in (tmp_path, build)]
-    assert checks_of[0] != checks_of[1]
-    assert leaks(tmp_path / "assignment", [key["figures"][name] for name in figures]) == []
+    figures = make_assignment.figures(A, M, make_assignment.draw_ratings(7))
+    values = {name: float(value.replace(",", "")) for name, value in figures.items()}
     assert A.shape == (3, 3) and (~M).sum() == 2
+    assert values["loss"] - values["svd_loss"] > 0.001 and values["missing"] < values["filled"]
 
 
 def test_the_ratings_are_movielens_and_a_seed_makes_another_person_user_5(build):
-    folder = build / "assignment"
-    with open(folder / "titles.csv", newline="", encoding="utf-8") as file:
-        titles = [row["name"] for row in csv.DictReader(file)]
-    film, old = titles.index("Beautiful Mind, A (2001)"), torch.load(folder / "ratings.pt")
+    titles = pd.read_csv(build / "assignment/titles.csv")["name"].tolist()
+    film = titles.index("Beautiful Mind, A (2001)")
+    old = torch.load(build / "assignment/ratings.pt").float()
     whole = load_ratings()
     for row in (0, film, -1):
         assert (old[row] == whole.A[whole.titles.index(titles[row])]).all()
     new = make_assignment.draw_ratings(15).A  # whose first user 5 has rated the film
     assert not torch.equal(new[:, 4], old[:, 4]) and new[film, 4] == old[film, 4] == 0
-    assert torch.equal(new.unique(dim=1), old.unique(dim=1).float())
+    assert torch.equal(new.unique(dim=1), old.unique(dim=1))
 
 
 def test_the_edition_for_nbgrader_has_grade_ids_points_solutions_and_hidden_tests(build):
-    seen, points = [], 0
+    points, space = 0, {"check": checks.check}
+    space |= {name: tasks.function_of(task) for name, task in TASKS.items()}
     for path in sorted((build / "nbgrader/source/coursework").glob("*.ipynb")):
         release = nbformat.read(build / "assignment" / path.name, 4).cells
         for cell, given in zip(nbformat.read(path, 4).cells, release, strict=True):
             marks = cell.metadata.nbgrader
             assert marks == given.metadata.nbgrader and marks.schema_version == 3
-            seen.append((path.name, marks.grade_id))
             points += marks.get("points", 0)
             if marks.solution and cell.cell_type == "code":
-                body = cell.source.split("### BEGIN SOLUTION")[1].split("### END SOLUTION")[0]
-                assert body.strip() and "BEGIN SOLUTION" not in given.source
+                assert re.search("### BEGIN SOLUTION\n.+\n *### END SOLUTION", cell.source, re.S)
             if marks.grade_id.startswith("test-"):
-                hidden = cell.source.split("### BEGIN HIDDEN TESTS")[1]
-                exec(
-                    hidden,
-                    {"check": checks.check, **{n: tasks.function_of(t) for n, t in TASKS.items()}},
-                )
-    assert len(set(seen)) == len(seen) and points == 45
+                exec(cell.source.split("### BEGIN HIDDEN TESTS")[1], space)
+    assert points == 45
 
 
-# ------------------------------------------------------------------------------------ submissions
-
-OTHER_STYLE = {
-    "sgd_factorize": '''
+OTHER_STYLE = """
 def sgd_factorize(X, k, epochs=1000, step=0.01):
     P, Q = torch.rand(X.size(0), k), torch.rand(X.size(1), k)
     for n in range(epochs * X.numel()):
@@ -220,204 +165,115 @@ def sgd_factorize(X, k, epochs=1000, step=0.01):
         err = (X[r, c] - (P[r] * Q[c]).sum()).item()
         P[r] += step * err * Q[c]
         Q[c] += step * err * P[r]
-    return [P.numpy(), Q.numpy()]''',
-    "sgd_factorize_masked": '''
-def one_cell(A, P, Q, r, c, step):
-    err = A[r][c] - P[r] @ Q[c]
-    P[r] += step * err * Q[c]
-    Q[c] += step * err * P[r]
-
-def sgd_factorize_masked(A, mask, rank, n_epochs=1000, lr=0.01):
-    U = torch.rand((len(A), rank)).double(); V = torch.rand((A.shape[1], rank)).double()
-    seen = mask.nonzero().tolist()
-    for epoch in range(n_epochs):
-        for r, c in seen:
-            one_cell(A.double(), U, V, r, c, lr)
-    return U, V''',
-    "gd_factorise_masked": '''
-def gd_factorise_masked(A, M, rank, num_epochs=1000, lr=1e-5):
-    U = torch.rand(A.shape[0], rank)
-    V = torch.rand(A.shape[1], rank)
-    for _ in range(num_epochs):
-        err = torch.where(M, A - torch.einsum("ik,jk->ij", U, V), 0.0)
-        U += lr * err.mm(V)
-        V += lr * err.t().mm(U)
-    return U, V''',
-}  # fmt: skip
+    return [P.numpy(), Q.numpy()]"""
 FORGED = """
-import os, json, torch, checks
-torch.allclose = lambda *a, **k: True
-checks.judge = lambda *a: None
-checks.plain = lambda x: x
-for fd in range(3, 20):
-    try:
-        for step in range(40):
-            os.write(fd, (json.dumps([step, "begin", None]) + "\\n").encode())
-            os.write(fd, (json.dumps([step, "value", "right"]) + "\\n").encode())
-    except OSError:
-        pass
-class Right:
-    def __eq__(self, other): return True
-def sgd_factorize(A, rank, num_epochs=1000, lr=0.01):
-    return Right(), Right()"""
+import os, json
+right = json.dumps({"value": ["right", []]}).encode()
+for pipe in range(3, 20):
+    for step in range(40):
+        try:
+            os.write(pipe, len(right).to_bytes(4, "big") + right)
+        except OSError:
+            pass
+def sgd_factorize(A, rank, num_epochs=1000, lr=0.01): return True, True"""
+THREE = ("sgd_factorize", "sgd_factorize_masked", "gd_factorise_masked")
+OLD_U = {name: mistaken(name, "with the old U") for name in THREE}
+MISTAKES = {
+    "sgd_factorize": FORGED,
+    "sgd_factorize_masked": mistaken("sgd_factorize_masked", "instead of the error"),
+    "gd_factorise_masked": mistaken("gd_factorise_masked", "instead of the error"),
+    "truncated": mistaken("truncated", "first singular value"),
+    "valid_error": RIGHT["valid_error"].replace("    return", "    A.zero_()\n    return"),
+}
+NO_ANSWER = {  # lines of functions that compute nothing right, and what is said about it
+    "sgd_factorize": ("while True: pass", f"over {SECONDS} s"),
+    "loss_of": ("raise Exception(chr(0xD800) + '<b>&' + 300 * '9')", "Exception"),
+    "truncated": ("return bytearray(10**12)", "MemoryError"),
+    "sgd_factorize_masked": ("return A, M", "U has the shape"),
+    "judge": ("print('✓ one epoch')", "It returns None"),
+    "gd_factorise_masked": ("import os; os._exit(0)", "ended by itself"),
+    "rating_of_user_5": ("return U V", "SyntaxError"),
+    "valid_error": ("return no_package.x\nimport no_package", "No module named 'no_package'"),
+}
 
 
-def mistaken(name, words):
-    """The solution with a known mistake."""
-    task = TASKS[name]
-    mistake = next(m for m in task.mistakes if words in m["means"])
-    return tasks.replaced(task.section, tasks.solution(task), mistake)
-
-
-def write_submission(build, folder, answers, change=None):
+def write_submission(edition, folder, sources, change=lambda section, book: None):
     """Notebooks with these functions in their cells; those of other sections are left out."""
     folder.mkdir(parents=True, exist_ok=True)
-    for section in sorted({TASKS[name].section for name in answers}):
+    for section in sorted({TASKS[name].section for name in sources}):
         name = tasks.notebook(section).name
-        book = nbformat.read(build / "assignment" / name, 4)
+        book = nbformat.read(edition / name, 4)
         for cell in book.cells:
             kind, _, task = cell.metadata.nbgrader.grade_id.partition("-")
-            if kind in ("task", "paste") and task in answers:
-                cell.source = answers[task]
+            if kind in ("task", "paste") and task in sources:
+                cell.source = sources[task]
             if kind == "answer":
                 cell.source = f"My answer on {task}, with <b>marks</b>."
-        if change:
-            change(book)
+        change(section, book)
         nbformat.write(book, folder / name)
 
 
-def spoil(book):
-    """Edit the first check, delete the second cell of text, and put the last check first."""
-    ids = [cell.metadata.nbgrader.grade_id for cell in book.cells]
-    book.cells[ids.index("test-sgd_factorize")].source = "print('✓ all right')"
-    book.cells.insert(0, book.cells.pop(ids.index("test-sgd_factorize")))
-
-
-def without_tests(book):
-    book.cells = [c for c in book.cells if not c.metadata.nbgrader.locked][::-1]
-    for cell in book.cells:
-        cell.metadata.clear()
-
-
-def add(*sources):
-    return lambda book: book.cells.__setitem__(slice(0, 0), map(new_code_cell, sources))
-
-
-def edit(start, change):
-    """Change the source of the given cell whose grade_id starts so."""
-
-    def changed(book):
+def odd_cells(section, book):
+    """Odd cells around right functions, in each notebook others."""
+    by_kind = {cell.metadata.nbgrader.grade_id.partition("-")[0]: cell for cell in book.cells}
+    task = next(c for c in book.cells if c.metadata.nbgrader.grade_id.startswith("task-"))
+    if section == "1.1":  # one loops, two end; the check is edited, and stands first
+        by_kind["test"].source = "print('✓ all right')"
+        book.cells.insert(0, book.cells.pop(book.cells.index(by_kind["test"])))
+        extra = ["while True:\n    pass", "import os\nos._exit(77)", "import sys\nsys.exit(0)"]
+        book.cells[0:0] = map(new_code_cell, [*extra, "%matplotlib inline\n!echo ✓ the start"])
+    elif section == "1.2":  # the given cell of the set-up is edited
+        by_kind["code"].source = "import numpy as np\n" + by_kind["code"].source
+        task.source = task.source.replace("summed =", "summed = np.float32(1) *")
+    elif section == "2.1":  # no metadata, no given cells, upside down
+        book.cells = [c for c in book.cells if not c.metadata.nbgrader.locked][::-1]
         for cell in book.cells:
-            if cell.metadata.nbgrader.grade_id.startswith(start):
-                cell.source = change(cell.source)
-
-    return changed
-
-
-def copied_run_cell(book):
-    """A run cell, copied with its metadata, holds a helper."""
-    cell = next(c for c in book.cells if c.metadata.nbgrader.grade_id.startswith("run-"))
-    helper = nbformat.from_dict(dict(cell))
-    helper.source = "def rate():\n    return 0.01\nrun = sgd_factorize(A, 2)"
-    book.cells.insert(1, helper)
-
-
-OUTSIDE = f"""
-import os, pathlib
-for place in ({str(ROOT)!r}, os.path.expanduser("~"), "/tmp", "/etc"):
-    try:
-        pathlib.Path(place, "evil").write_text("evil")
-    except OSError:
-        pass
-"""
-SGD = "def sgd_factorize(A, rank, num_epochs=1000, lr=0.01):\n"
-PRINTS = SGD + "    print('U = tensor([[0.6168, -0.1530]])\\n✓ one epoch')"
-LOOP = SGD + "    while True:\n        pass"
-HOG = SGD + "    return bytearray(10**12)"
-DROPS = SGD + "    return torch.rand(40_000_000_000)"
-ODD = SGD + "    raise Exception(chr(0xD800) + '<b>&' + 300 * '9')"
-ZEROS = SGD + "    return torch.zeros(len(A), rank), torch.zeros(A.shape[1], rank)"
-RIGHT = {name: tasks.solution(task) for name, task in TASKS.items()}
-ONE = {"sgd_factorize": RIGHT["sgd_factorize"]}
-FIRST = "1.1-gradient-factorisation.ipynb"
-OLD_U = {
-    name: mistaken(name, "with the old U")
-    for name in ("sgd_factorize", "sgd_factorize_masked", "gd_factorise_masked")
-}
-SPOILS_A = ONE["sgd_factorize"].replace("    return U", "    A.zero_()\n    return U")
-USES_NUMPY = ONE["sgd_factorize"].replace("e = ", "e = np.float32(1) * ")
-USES_HELPER = ONE["sgd_factorize"].replace("lr * e * V", "rate() / 0.01 * lr * e * V")
-PACKAGE = "import no_such_package as np\n" + USES_NUMPY
-
-
-MASKED = ("sgd_factorize_masked", "gd_factorise_masked")
-OUTSIDE = add(OUTSIDE, "import sys\nsys.exit(0)")
-KINDS = {  # the functions that are handed in, and what else is changed
-    "coursework": (RIGHT, None),
-    "other style": (OTHER_STYLE, None),
-    "old U": (OLD_U, None),
-    "masked matrix": ({name: mistaken(name, "instead of the error") for name in MASKED}, None),
-    "exchanged": ({"sgd_factorize": mistaken("sgd_factorize", "Rows and columns")}, None),
-    "tests deleted": (ONE, without_tests),
-    "tests edited": ({"sgd_factorize": mistaken("sgd_factorize", "wrong sign")}, spoil),
-    "loops": ({"sgd_factorize": LOOP}, None),
-    "loops in a cell": (ONE, add("while True:\n    pass")),
-    "memory": ({"sgd_factorize": HOG, "sgd_factorize_masked": DROPS}, None),
-    "outside": (ONE, OUTSIDE),
-    "exits": (ONE, add("import os\nos._exit(77)")),
-    "odd \udcff": ({"sgd_factorize": ODD}, None),
-    "zeros": ({"sgd_factorize": ZEROS}, None),
-    "prints": ({"sgd_factorize": PRINTS}, add("%matplotlib inline\n!echo ✓ the start")),
-    "forged": ({"sgd_factorize": FORGED}, None),
-    "spoils A": ({"sgd_factorize": SPOILS_A}, None),
-    "set-up": ({"sgd_factorize": USES_NUMPY}, edit("code-", "import numpy as np\n{}".format)),
-    "copied cell": ({"sgd_factorize": USES_HELPER}, copied_run_cell),
-    "package": ({"sgd_factorize": PACKAGE}, None),
-    "syntax": ({"sgd_factorize": SGD + "    return U V"}, None),
-    "odd notebook": (ONE, None),
-    "renamed": (RIGHT, None),
-    "all in one": (RIGHT, None),
-    "mixed/draft": (OLD_U | {"judge": RIGHT["judge"]}, None),
-    "mixed/final": ({name: RIGHT[name] for name in RIGHT if name != "judge"}, None),
-}
-NO_NOTEBOOKS = b"%PDF-1.7", b"[" * 100_000, b'{"cells": 3, "nbformat": 4}'
+            cell.metadata.clear()
+    elif section == "3.1":  # a run cell, copied with its metadata, holds a helper
+        helper = new_code_cell("def rate():\n    return 0.01", metadata=by_kind["run"].metadata)
+        book.cells.insert(1, helper)
+        task.source = task.source.replace("lr * e * V", "rate() / 0.01 * lr * e * V")
 
 
 @pytest.fixture(scope="module")
 def handed_in(build, tmp_path_factory):
     """A folder of submissions of every kind."""
     folder = tmp_path_factory.mktemp("course") / "handed in"
-    for student, (sources, change) in KINDS.items():
-        write_submission(build, folder / student, sources, change)
-    for student in ("nothing", "link", "n" * 250):
-        (folder / student).mkdir()
-    (folder / "link" / FIRST).symlink_to(folder / "coursework" / FIRST)
-    shutil.copytree(build / "assignment", folder / "untouched")
-    for path in (folder / "renamed").iterdir():
-        path.rename(path.with_name("copy of " + path.name.replace(".", "_", 1)))
-    for path in (folder / "mixed/draft").iterdir():
-        os.utime(path, (1e9, 1e9))
-    paths = sorted((folder / "all in one").iterdir())
-    books = [json.loads(path.read_text()) for path in paths]
-    books[0]["cells"] = sum((book["cells"] for book in books), [])
-    for path in paths:
-        path.unlink()
-    (folder / "all in one/mine.ipynb").write_text(json.dumps(books[0]))
-    path = folder / "odd notebook" / FIRST
+    given = build / "assignment"
+    write_submission(given, folder / "right", RIGHT, odd_cells)
+    path = folder / "right/4.1-movie-rating.ipynb"  # a mark at its beginning, a name that is a list
     book = json.loads(path.read_text())
     book["cells"][0]["metadata"]["nbgrader"]["grade_id"] = ["a", "list"]
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(book).encode())
-    for number, data in enumerate(NO_NOTEBOOKS):
+    write_submission(given, folder / "old U", RIGHT | OLD_U)
+    write_submission(given, folder / "mistakes", MISTAKES)
+    sources = {n: f"{tasks.head(TASKS[n])}    {line}" for n, (line, _) in NO_ANSWER.items()}
+    write_submission(given, folder / "no answer \udcff", sources)
+    write_submission(given, folder / "ends all", {"judge": "import os\nos.kill(os.getppid(), 9)"})
+    write_submission(given, folder / "mixed/draft", OLD_U | {"judge": RIGHT["judge"]})
+    write_submission(given, folder / "mixed", {n: RIGHT[n] for n in RIGHT if n != "judge"})
+    for path in (folder / "mixed/draft").iterdir():
+        os.utime(path, (1e9, 1e9))
+    own = build / "assignment-per-student/Ada L_12"
+    write_submission(own, folder / ADA / "parts", RIGHT | {"sgd_factorize": OTHER_STYLE})
+    books = [json.loads(path.read_text()) for path in sorted((folder / ADA / "parts").iterdir())]
+    cells = [cell for book in books for cell in book["cells"]]
+    (folder / ADA / "all in one.ipynb").write_text(json.dumps({"cells": cells}))
+    shutil.rmtree(folder / ADA / "parts")
+    shutil.copytree(given, folder / "untouched")
+    for student in ("nothing", "link", "n" * 250):
+        (folder / student).mkdir()
+    first = folder / "old U/1.1-gradient-factorisation.ipynb"
+    (folder / "link" / first.name).symlink_to(first)
+    for number, data in enumerate([b"%PDF-1.7", b"[" * 100_000, b'{"cells": 3, "nbformat": 4}']):
         (folder / f"no notebook {number}").mkdir()
-        (folder / f"no notebook {number}" / FIRST).write_bytes(data)
-    with zipfile.ZipFile(folder / "old U.zip", "w") as archive:  # beside the folder of that name
-        archive.write(folder / "coursework/2.1-truncated-svd.ipynb", "mine/2.1.ipynb")
-    for method, name in ((zipfile.ZIP_DEFLATED, "zlib"), (zipfile.ZIP_LZMA, "lzma")):
-        with zipfile.ZipFile(folder / f"damaged {name}.zip", "w", method) as archive:
-            archive.write(folder / "coursework" / FIRST, FIRST)
-        data = bytearray((folder / f"damaged {name}.zip").read_bytes())
-        data[80:400] = b"\xff" * 320
-        (folder / f"damaged {name}.zip").write_bytes(data)
+        (folder / f"no notebook {number}" / first.name).write_bytes(data)
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA):
+        damaged = folder / f"damaged {method}.zip"
+        with zipfile.ZipFile(damaged, "w", method) as archive:
+            archive.write(first, first.name)
+        data = damaged.read_bytes()
+        damaged.write_bytes(data[:80] + b"\xff" * 320 + data[400:])
     (folder / "broken.zip").write_bytes(b"PK")
     (folder / "letter.docx").write_text("Dear instructor")
     return folder
@@ -442,72 +298,68 @@ def points(result):
     return {row["task"]: row["points"] for row in result["rows"] if row["details"]}
 
 
-def remark(result, task="sgd_factorize"):
+def remark(result, task):
     return next(row["remark"] for row in result["rows"] if row["task"] == task)
 
 
-@pytest.mark.parametrize("student", ["coursework", "all in one", "renamed", "mixed"])
-def test_right_functions_get_all_points_wherever_they_stand(marked, student):
-    assert sum(points(marked[student]).values()) == 31
-
-
-def test_another_style_gets_the_same_points(marked):
-    assert all(points(marked["other style"])[name] == 6 for name in OTHER_STYLE)
+@pytest.mark.parametrize("student", ["right", "mixed", "Ada L"])
+def test_right_functions_get_all_points_whatever_stands_around_them(marked, student):
+    assert sum(points(marked[student]).values()) == 31, points(marked[student])
 
 
 @pytest.mark.parametrize(("student", "task", "gets", "words"), [
     ("old U", "sgd_factorize", 3.5, "V was updated with the old U"),
     ("old U", "gd_factorise_masked", 6, "The same as in sgd_factorize"),
-    ("old U", "truncated", 4, ""),
-    ("masked matrix", "sgd_factorize_masked", 3.5, "applied to the matrix instead of the error"),
-    ("masked matrix", "gd_factorise_masked", 3.5, "applied to the matrix instead of the error"),
-    ("exchanged", "sgd_factorize", 3, "Rows and columns are exchanged"),
-    ("tests edited", "sgd_factorize", 3.5, "wrong sign"),
-    ("spoils A", "sgd_factorize", 5.5, "It changes A"),
+    ("mistakes", "sgd_factorize_masked", 3.5, "applied to the matrix instead of the error"),
+    ("mistakes", "gd_factorise_masked", 3.5, "applied to the matrix instead of the error"),
+    ("mistakes", "truncated", 2, "The first singular value"),
+    ("mistakes", "valid_error", 1, "It changes A"),
+    ("mistakes", "sgd_factorize", 0, "It returns 'right'"),  # forged
 ])  # fmt: skip
 def test_a_known_mistake_keeps_half_is_charged_once_and_named(marked, student, task, gets, words):
     assert points(marked[student])[task] == gets
     assert words in remark(marked[student], task)
 
 
-@pytest.mark.parametrize(("student", "words"), [
-    ("nothing", "no notebook"), ("untouched", "Not written"), ("loops", f"over {SECONDS} s"),
-    ("memory", "more memory than 2000 MB"),
-    ("prints", "It returns None"), ("zeros", "With no epoch"), ("odd \udcff", "Exception"),
-    ("forged", ""), ("no notebook 0", "no notebook"), ("no notebook 1", "no notebook"),
-    ("no notebook 2", "no notebook"), ("link", "no notebook"),
-    ("broken", "no notebook"), ("damaged zlib", "no notebook"), ("damaged lzma", "no notebook"),
-    ("n" * 250, "no notebook"), ("package", "No module named 'no_such_package'"),
-    ("syntax", "SyntaxError"),
-])  # fmt: skip
-def test_what_does_not_compute_the_answer_gets_no_points_and_is_told_why(marked, student, words):
-    assert set(points(marked[student]).values()) == {0}
-    assert words in remark(marked[student]) and remark(marked[student])
+def test_a_known_mistake_in_the_start_saves_no_more_than_the_start():
+    task = TASKS["sgd_factorize_masked"]
+    line = "    return torch.randn(len(A), rank), torch.randn(A.shape[1], rank)"
+    function = tasks.function_of(task, tasks.head(task) + line)
+    outcomes = [(c, {"value": checks.call(function, c)}) for c in tasks.cases(task, 1)]
+    assert marking.row_of(task, outcomes, {"the start": "sgd_factorize"})["points"] == 1
+
+
+@pytest.mark.parametrize("task", NO_ANSWER)
+def test_what_does_not_compute_the_answer_gets_no_points_and_is_told_why(marked, task):
+    result = marked["no answer \udcff"]
+    assert points(result)[task] == 0 and NO_ANSWER[task][1] in remark(result, task)
 
 
 @pytest.mark.parametrize("student", [
-    "tests deleted", "loops in a cell", "outside", "exits", "set-up", "copied cell", "odd notebook",
+    "nothing", "untouched", "link", "no notebook 0", "no notebook 1", "no notebook 2", "broken",
+    "damaged 8", "damaged 14", "n" * 250, "ends all",
 ])  # fmt: skip
-def test_right_functions_keep_their_points_whatever_stands_around_them(marked, student):
-    assert points(marked[student])["sgd_factorize"] == 6
+def test_who_handed_in_nothing_that_runs_has_a_row_and_a_reason(marked, student):
+    assert set(points(marked[student]).values()) == {0} and remark(marked[student], "judge")
 
 
-@with_bwrap
 def test_in_the_sandbox_there_is_no_network_no_solution_and_no_other_submission(build, marked):
     box = sandbox.Sandbox((build / "assignment").resolve(), **LIMITS)
     unseen = [ROOT / "mf_core.py", build / "key.json", ROOT / "assignment/tasks.py"]
-    steps = ["import mf_core", *(f"open({str(path)!r})" for path in unseen),
-             "import _socket; _socket.socket().connect(('1.1.1.1', 9))",
-             f"import os; os.kill({os.getpid()}, 0)",
-             "import subprocess\nfor _ in range(80): subprocess.Popen(['sleep', '9'])",
-             "assert os.path.exists('titles.csv'); open('mine', 'w')"]  # fmt: skip
-    outcomes = [outcome.get("error", "no error")[:60] for outcome in box.run([steps])[0]]
-    kinds = ["ModuleNotFoundError", *["FileNotFoundError"] * 3]
-    kinds += ["OSError: [Errno 101]", "ProcessLookupError", "BlockingIOError", "no error"]
-    wrong = [pair for pair in zip(outcomes, kinds, strict=True) if not pair[0].startswith(pair[1])]
-    assert not wrong
-    places = (ROOT, Path.home(), Path("/tmp"), Path("/etc"))
-    assert not [place for place in places if (place / "evil").exists()]
+    outside = [place / "evil" for place in (ROOT, Path.home(), Path("/etc"))]
+    steps = {
+        "import mf_core": "ModuleNotFoundError",
+        **{f"open({str(path)!r})": "FileNotFoundError" for path in unseen},
+        **{f"open({str(path)!r}, 'w')": "" for path in outside},
+        "import _socket; _socket.socket().connect(('1.1.1.1', 9))": "OSError: [Errno 101]",
+        f"import os; os.kill({os.getpid()}, 0)": "ProcessLookupError",
+        "import os\nfor _ in range(80): os.spawnlp(os.P_NOWAIT, 'sleep', 'sleep', '9')": "Blocking",
+        "open('titles.csv'); open('mine', 'w')": "no error",
+    }
+    outcomes = [outcome.get("error", "no error") for outcome in box.run([list(steps)])[0]]
+    for outcome, wanted in zip(outcomes, steps.values(), strict=True):
+        assert outcome.startswith(wanted), outcomes
+    assert not [path for path in outside if path.exists()]
 
 
 def test_without_bubblewrap_marking_is_refused_and_says_what_to_install(build, monkeypatch):
@@ -532,22 +384,17 @@ def test_the_inputs_at_marking_are_the_students_own():
     assert drawn[0] == drawn[2] and drawn[0][0]["args"]["A"] != drawn[1][0]["args"]["A"]
 
 
-# ------------------------------------------------------------------------------- answers in words
-
-
-def words_of(build, tmp_path, change, clear=False):
+def words_of(build, folder, change, clear=False):
     """What is found of the answer to "reading" after a change of the notebook's cells."""
     book = nbformat.read(build / "assignment" / tasks.notebook("1.2").name, 4)
     ids = [cell.metadata.nbgrader.grade_id for cell in book.cells]
     change(book.cells, ids.index("asks-reading"))
     for cell in book.cells if clear else []:
         cell.metadata.clear()
-    (tmp_path / "in/ada").mkdir(parents=True)
-    nbformat.write(book, tmp_path / "in/ada/any name.ipynb")
-    (student,), _ = submissions.students_in(tmp_path / "in", [])
-    edition = answers.Edition(build / "assignment")
-    questions = json.loads((build / "key.json").read_text())["questions"]
-    return answers.choose(student, edition, questions)[1]["reading"]
+    nbformat.write(book, folder / "any name.ipynb")
+    (student,), _ = submissions.students_in(folder, [])
+    edition = submissions.Edition(build / "assignment")
+    return submissions.choose(student, edition, key_of(build)["questions"])[1]["reading"]
 
 
 def in_cell(offset, text, new=False, code=False):
@@ -563,37 +410,14 @@ def in_cell(offset, text, new=False, code=False):
 
 
 @pytest.mark.parametrize("clear", [False, True])
-@pytest.mark.parametrize("change", [
-    in_cell(1, " Mine."), in_cell(2, "Mine.", new=True), in_cell(1, "Mine.", new=True),
-    in_cell(0, "\n\nMine."), in_cell(1, "Mine.", code=True), in_cell(-1, "Mine.", new=True),
+@pytest.mark.parametrize(("change", "words"), [
+    (in_cell(1, " Mine."), "Mine."), (in_cell(2, "Mine.", new=True), "Mine."),
+    (in_cell(1, "Mine.", new=True), "Mine."), (in_cell(0, "\n\nMine."), "Mine."),
+    (in_cell(1, "Mine.", code=True), "Mine."), (in_cell(-1, "Mine.", new=True), "Mine."),
+    (in_cell(1, ""), ""),
 ])  # fmt: skip
-def test_an_answer_in_words_is_found_wherever_it_stands(build, tmp_path, change, clear):
-    assert words_of(build, tmp_path, change, clear) == "Mine."
-
-
-def test_no_answer_is_found_where_there_is_none(build, tmp_path):
-    assert words_of(build, tmp_path, lambda cells, at: None) == ""
-
-
-# --------------------------------------------------------------------- what platforms hand out
-
-
-def files(folder, *names):
-    """Notebooks without cells, no two the same."""
-    for number, name in enumerate(names):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text('{"cells": []' + " " * number + "}")
-    return folder
-
-
-def zipped(target, folder):
-    shutil.make_archive(str(target), "zip", folder)
-    shutil.rmtree(folder)
-
-
-def found_in(folder):
-    students, notes = submissions.students_in(folder, ["README.md", FIRST])
-    return {s.name: (s.id, s.late, sorted(b.name for b in s.notebooks)) for s in students}, notes
+def test_an_answer_in_words_is_found_wherever_it_stands(build, tmp_path, change, words, clear):
+    assert words_of(build, tmp_path, change, clear) == words
 
 
 LAYOUTS = {
@@ -605,17 +429,25 @@ LAYOUTS = {
     "Work 1_eve_attempt_2026-01-05-10-11-12_1.ipynb": ("eve", "", ""),
     "Work 1_fay_attempt_2026-01-05-10-11-12.txt": ("fay", "", ""),
 }
+OWN_NAMES = {"ada/x/1.ipynb": ("ada", "", ""), "bob/nb_1_2_3.ipynb": ("bob", "", "")}
+
+
+def files(folder, names):
+    """Notebooks without cells, no two the same."""
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text('{"cells": []' + " " * number + "}")
+    return folder
 
 
 @pytest.mark.parametrize("packed", ["", "zip", "gztar", "zip of zips"])
-@pytest.mark.parametrize(
-    "names", [LAYOUTS, {"ada/x/1.ipynb": ("ada", "", ""), "bob/1.ipynb": ("bob", "", "")}]
-)
+@pytest.mark.parametrize("names", [LAYOUTS, OWN_NAMES])
 def test_layouts_of_platforms_are_read(tmp_path, names, packed):
-    folder = files(tmp_path / "in", *names)
+    folder = files(tmp_path / "in", names)
     if packed == "zip of zips":
         for path in [path for path in folder.iterdir() if path.is_dir()]:
-            zipped(path, path)
+            shutil.make_archive(str(path), "zip", path)
+            shutil.rmtree(path)
     if packed:
         (tmp_path / "out").mkdir()
         folder = Path(shutil.make_archive(tmp_path / "out/class", packed.split()[0], folder)).parent
@@ -623,58 +455,47 @@ def test_layouts_of_platforms_are_read(tmp_path, names, packed):
     assert {(s.name, s.id, s.late) for s in students} == set(names.values())
     assert sum(len(s.notebooks) for s in students) == sum("ipynb" in name for name in names)
     assert not notes and not any(s.notes for s in students)
+    attempts = [book.newness[0] for s in students if s.id == "14" for book in s.notebooks]
+    assert attempts in ([77, 78], [])
 
 
-def test_loose_notebooks_a_folder_and_an_archive_of_one_name_are_one_students_each(tmp_path):
-    folder = files(tmp_path / "in", f"ada_{FIRST}", "bob/1.ipynb", "bob/README.md", "bob/essay.pdf")
-    zipped(folder / "bob", files(tmp_path / "more", "2.ipynb"))
-    (folder / "letter.docx").write_text("Dear instructor")
-    students, notes = found_in(folder)
-    assert students == {"ada": ("", "", [f"ada_{FIRST}"]), "bob": ("", "", ["1.ipynb", "2.ipynb"])}
+def test_a_folder_and_an_archive_of_one_name_are_one_student_and_what_is_not_read_is_said(tmp_path):
+    names = ["bob/1.ipynb", "bob/README.md", "bob/essay.pdf", "ada_1.1-sgd.ipynb", "letter.docx"]
+    folder = files(tmp_path / "in", names)
+    shutil.make_archive(folder / "bob", "zip", files(tmp_path / "more", ["a.txt", "2.ipynb"]))
+    students, notes = submissions.students_in(folder, ["README.md", "a.txt", "1.1-sgd.ipynb"])
+    books = {s.name: [book.name for book in s.notebooks] for s in students}
+    assert books == {"ada": ["ada_1.1-sgd.ipynb"], "bob": ["1.ipynb", "2.ipynb"]}
+    assert {s.name: s.notes for s in students} == {"ada": [], "bob": ["Not read: essay.pdf."]}
     assert "letter.docx" in notes[0]
-    noted = {s.name: s.notes for s in submissions.students_in(folder, ["README.md", FIRST])[0]}
-    assert noted == {"ada": [], "bob": ["Not read: essay.pdf."]}
 
 
-def test_of_two_attempts_the_newer_counts(build, tmp_path):
-    for attempt, name in (("88", "new"), ("77", "old")):
-        write_submission(build, tmp_path / name, {"loss_of": f"def loss_of(A, U, V): {attempt}"})
-        target = files(tmp_path / "in", f"ada_12_{attempt}_1.2.ipynb")
-        book = tmp_path / name / tasks.notebook("1.2").name
-        shutil.copy(book, target / f"ada_12_{attempt}_1.2.ipynb")
-    (student,), _ = submissions.students_in(tmp_path / "in", [])
-    chosen, _, notes = answers.choose(student, answers.Edition(build / "assignment"), [])
-    assert b"88" in chosen["loss_of"].data and "counts" in notes[0]
-
-
-# ------------------------------------------------------------------------------------- the tables
-
-
-def result_of(name, answer="words", id_="", points=None, maximum=3):
-    row = {"section": "1.2", "task": "reading", "points": points, "maximum": maximum}
-    row |= {"remark": "to be read", "evidence": gradebook.letters(answer), "details": []}
+def result_of(name, answer="words", id_=""):
+    row = {"task": "reading", "points": None, "maximum": 3, "remark": "to be read"}
+    row["evidence"] = gradebook.code_of(answer)
     code = dict(row, task="loss_of", points=2, evidence="CODE", remark="")
-    return {"name": name, "id": id_, "code": gradebook.letters(name), "rows": [row, code],
-            "total": 3.5, "open": 0, "maximum": 45}  # fmt: skip
+    return {"name": name, "id": id_, "code": gradebook.code_of(name), "rows": [row, code],
+            "total": 3.5, "open": 0}  # fmt: skip
 
 
-def entered(path, *changes):
+def records(path):
+    return gradebook.read_table(path)[0].to_dict("records")
+
+
+def enter(path, *changes):
     """Enter cells in by-hand.csv, as a spreadsheet with ; would save it: (row, column, cell)."""
-    table = gradebook.read_table(path)
-    rows = list(table.rows.values())
+    rows = records(path)
     for row, column, cell in changes:
         rows[row][column] = cell
-    columns = [*table.columns, "marker"]
-    gradebook.write_table(path, columns, [row | {"marker": "me"} for row in rows], ";")
+    gradebook.write_table(path, [row | {"marker": "me"} for row in rows], separator=";")
 
 
 def test_what_is_entered_by_hand_survives_any_run(tmp_path):
     path, both = tmp_path / "by-hand.csv", [result_of("ada"), result_of("bob")]
     gradebook.add_by_hand(path, both)
-    rows = gradebook.read_table(path).rows.values()
-    ada = [row["code"] for row in rows].index(both[0]["code"])
-    entered(path, (ada, "points", "2,5"), (ada, "remark", "good"), (3, "points", "3"),
-            (3, "remark", "the check is wrong"), (2, "task", "lossof"))  # fmt: skip
+    ada = [row["code"] for row in records(path)].index(both[0]["code"])
+    enter(path, (ada, "points", "2,5"), (ada, "remark", "good"), (3, "points", "3"),
+          (3, "remark", "the check is wrong"), (2, "task", "lossof"))  # fmt: skip
     kept = gradebook.add_by_hand(path, [result_of("bob")])  # a late one, alone
     assert len(kept) == 3 and "lossof" in "".join(kept)
     again = [result_of("ada"), result_of("bob")]
@@ -684,117 +505,105 @@ def test_what_is_entered_by_hand_survives_any_run(tmp_path):
     text = path.read_text(encoding="utf-8-sig")
     assert text.count(";me") == 4 and "2,5" in text and "lossof" in text
     assert path.with_name("by-hand.csv.bak").exists()
-    changed = [result_of("ada", "other words"), result_of("bob")]
-    gradebook.add_by_hand(path, changed)
-    row = next(r for r in gradebook.read_table(path).rows.values() if r["before"])
-    assert (row["before"], row["points"], row["state"]) == ("2,5", "", "changed since")
-    assert changed[0]["rows"][0]["points"] is None
+    for _ in range(2):  # until a person has marked it again
+        changed = [result_of("ada", "other words"), result_of("bob")]
+        gradebook.add_by_hand(path, changed)
+        row = next(row for row in records(path) if "changed since it got 2,5" in row["state"])
+        assert row["points"] == "" and changed[0]["rows"][0]["points"] is None
 
 
-@pytest.mark.parametrize(("cell", "remark", "words"), [
-    ("nan", "", "not a number"), ("-1", "", "not a number"), ("two", "", "not a number"),
-    ("7", "", "7 of 3 points"), ("1", "", "say in remark why"),
-])  # fmt: skip
-def test_points_that_will_not_do_are_refused_with_their_line(tmp_path, cell, remark, words):
-    path, results = tmp_path / "by-hand.csv", [result_of("ada")]
-    gradebook.add_by_hand(path, results)
-    entered(path, (1 if "why" in words else 0, "points", cell))
+@pytest.mark.parametrize("cell", ["nan", "-1", "two", "7", "inf"])
+def test_points_that_will_not_do_are_refused_with_their_line(tmp_path, cell):
+    path = tmp_path / "by-hand.csv"
+    gradebook.add_by_hand(path, [result_of("ada")])
+    enter(path, (1, "points", cell))
     before = path.read_bytes()
-    with pytest.raises(
-        SystemExit, match=f"by-hand.csv, line {3 if 'why' in words else 2}: .*{words}"
-    ):
+    with pytest.raises(SystemExit, match=f"by-hand.csv, line 3: points is {cell}, not a number"):
         gradebook.add_by_hand(path, [result_of("ada")])
     assert path.read_bytes() == before
 
 
+def test_a_comma_that_parts_cells_is_refused(tmp_path):
+    path = tmp_path / "by-hand.csv"
+    gradebook.add_by_hand(path, [result_of("ada")])
+    path.write_text(path.read_text().replace("reading,,3", "reading,2,5,3"))
+    with pytest.raises(SystemExit, match="by-hand.csv: line 2 has too many cells"):
+        gradebook.add_by_hand(path, [result_of("ada")])
+
+
 MOODLE = """Identifier,Full name,Grade,Maximum Grade
-Participant 12,Ada Lovelace,,45
+Participant 0012,Ada Lovelace,,45
 Participant 13,Bob B,1,45
-Participant 14,Cyd C,,45
 """
 CANVAS = """Student;ID;SIS Login ID;Section;Work (77)
     Points Possible;;;;45
-Lovelace, Ada;12;al;A;
+Lovelace, Ada;0012;al;A;
 B, Bob;13;bb;A;1
-C, Cyd;14;cc;A;
 """
 
 
-@pytest.mark.parametrize(("export", "names", "ids"), [
-    (MOODLE, ["Ada Lovelace", "Bob B", "Eve"], ["12", "13", "15"]),
-    (CANVAS, ["lovelaceada", "bbob", "eve"], ["12", "13", "15"]),
-    (MOODLE, ["Ada Lovelace", "Bob B", "Eve"], ["", "", ""]),
-    (CANVAS, ["Ada Lovelace", "bb", "Eve"], ["", "", ""]),
+@pytest.mark.parametrize(("export", "ada", "id_"), [
+    (MOODLE, "Ada", "0012"), (CANVAS, "lovelaceada", "0012"), (MOODLE, "Ada Lovelace", ""),
 ])  # fmt: skip
-def test_a_grade_export_gets_its_column_filled_in_and_is_kept(tmp_path, export, names, ids):
+def test_a_grade_export_gets_its_column_filled_in_and_is_kept(tmp_path, export, ada, id_):
     path = tmp_path / "grades.csv"
     path.write_text(export)
-    results = [result_of(name, id_=id_) for name, id_ in zip(names, ids, strict=True)]
+    results = [result_of(ada, id_=id_), result_of("Bob B", id_="13"), result_of("Eve", id_="15")]
     results[1]["open"] = 1
     sentences = " ".join(gradebook.fill_roster(path, results))
     assert path.read_text() == export
-    table = gradebook.read_table(tmp_path / "grades-marked.csv")
-    column = "Grade" if "Grade" in table.columns else "Work (77)"
-    assert [row[column] for row in table.rows.values()][-3:] == ["3.5", "1", ""]
-    assert f"{names[1]}: not yet marked" in sentences and f"{names[2]}: 0 rows fit" in sentences
+    marked_copy = tmp_path / "grades-marked.csv"
+    column = "Grade" if export is MOODLE else "Work (77)"
+    assert [row[column] for row in records(marked_copy)][-2:] == ["3.5", "1"]
+    assert "0012" in marked_copy.read_text("utf-8-sig")
+    assert "Bob B: not yet marked" in sentences and "Eve: 0 rows fit" in sentences
 
 
-def test_tables_and_pages_say_what_was_found(marked, handed_in):
+def test_tables_and_pages_say_what_was_found(marked, build, handed_in):
     marks = handed_in.parent / "marks"
-    totals = {row["name"]: row for row in gradebook.read_table(marks / "totals.csv").rows.values()}
+    totals = {row["name"]: row for row in records(marks / "totals.csv")}
     assert len(totals) == len(marked) == len({row["code"] for row in totals.values()})
     assert totals["old U"]["sgd_factorize"] == "3.5" and totals["old U"]["not yet marked"] == "4"
     assert "BadZipFile" in totals["broken"]["notes"]
-    page = (marks / marked["old U"]["page"].replace("%20", " ")).read_text(encoding="utf-8")
+    page = next((marks / "feedback").glob("old U-*.html")).read_text(encoding="utf-8")
     assert "what came out:" in page and "V was updated with the old U[i]" in page
-    summary = (marks / "summary.html").read_text(encoding="utf-8")
-    assert f"{len(marked)} submissions" in summary and "letter.docx" in summary
     shown = (marks / "answers.html").read_text(encoding="utf-8")
     assert "My answer on reading, with &lt;b&gt;marks&lt;/b&gt;." in shown
-    assert marked["coursework"]["code"] in shown and "other style" not in shown
+    assert marked["right"]["code"] in shown and "old U" not in shown
+    ada = marked["Ada L"]["code"]
+    rubric = key_of(build)["own"][ada]["comparison"]["rubric"]
+    assert re.search(r"has \d\.\d+;", rubric)[0] in shown.split(f"<h3>{ada}</h3>")[2]
 
 
 def test_the_same_folder_twice_and_a_late_one_between_lose_nothing(
     marked, build, handed_in, monkeypatch
 ):
     path = handed_in.parent / "marks/by-hand.csv"
-    code = marked["coursework"]["code"]
-    line = next(k for k, r in gradebook.read_table(path).rows.items() if r["code"] == code)
-    entered(path, (line - 2, "points", "2.5"), (line - 2, "remark", "good"))
+    line = [row["code"] for row in records(path)].index(marked["right"]["code"])
+    enter(path, (line, "points", "2.5"))
     late = handed_in.parent / "late"
     (late / "eve").mkdir(parents=True)
-    (late / "nothing").mkdir()
-    names = {result["name"] for result in marking.mark_all(late, build, jobs=1, **LIMITS)}
-    assert names == {*marked, "eve"}
-    monkeypatch.setattr(marking, "mark", None)  # nothing is run again
-    again = marking.mark_all(handed_in, build, jobs=2, **LIMITS)
-    mine = next(result for result in again if result["name"] == "coursework")
+    monkeypatch.setattr(marking, "Sandbox", lambda *_, **__: None)  # nothing is run again
+    assert len(marking.mark_all(late, build)) == len(marked) + 1
+    again = marking.mark_all(handed_in, build)
+    mine = next(result for result in again if result["name"] == "right")
     assert mine["total"] == 33.5 and mine["open"] == 3 and len(again) == len(marked) + 1
 
 
 def test_code_that_is_the_same_up_to_names_is_listed(tmp_path):
     one = {name: RIGHT[name] for name in ("loss_of", "judge")}
     renamed = {name: re.sub(r"\bA\b", "matrix", source) for name, source in one.items()}
-    students = [("ada", one), ("bob", renamed), ("cyd", OTHER_STYLE)]
-    rows = [{"name": name, "code": "X", "programs": programs} for name, programs in students]
-    similar.write_similar(tmp_path / "similar.csv", rows)
-    (row,) = gradebook.read_table(tmp_path / "similar.csv").rows.values()
+    students = [("ada", one), ("bob", renamed), ("cyd", OLD_U), ("dan", {"judge": "("})]
+    rows = [{"name": name, "code": "X", "programs": programs} for name, programs in students * 2]
+    gradebook.write_similar(tmp_path / "similar.csv", rows[:5])
+    assert records(tmp_path / "similar.csv") == []
+    gradebook.write_similar(tmp_path / "similar.csv", rows[:4])
+    (row,) = records(tmp_path / "similar.csv")
     assert row == {"one": "ada X", "other": "bob X", "tasks": "loss_of, judge"}
-
-
-def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path):
-    gradebook.write_table(tmp_path / "t.csv", ["x"], [{"x": x} for x in ("=1+1", "ada", -1)])
-    assert (tmp_path / "t.csv").read_text("utf-8-sig").split() == ["x", "'=1+1", "ada", "-1"]
-    assert gradebook.read_table(tmp_path / "t.csv").rows[2] == {"x": "=1+1"}
 
 
 def test_what_is_missing_for_marking_is_named(build, tmp_path):
     with pytest.raises(SystemExit, match="run `make assignment` first"):
         marking.mark_all(tmp_path, tmp_path)
-    with pytest.raises(SystemExit, match="not a folder"):
-        marking.mark_all(tmp_path / "none", build)
     with pytest.raises(SystemExit, match="holds no submission"):
         marking.mark_all(tmp_path, build)
-    (tmp_path / "ada").mkdir()
-    with pytest.raises(SystemExit, match="inside SUBMISSIONS"):
-        marking.mark_all(tmp_path, build, tmp_path / "marks")
