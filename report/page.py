@@ -85,7 +85,8 @@ def make_single_page(app, pagename, templatename, context, doctree):
     body = re.sub(rf'href="(?:{chapter})\.html#', 'href="#', body)
     body = re.sub(rf'href="({chapter})\.html"', r'href="#document-\1"', body)
     # No other page or file is beside the PDF.
-    body = re.sub(r'<a [^>]*href="(?!#|https?:)[^>]*>(.*?)</a>', r"\1", body, flags=re.DOTALL)
+    inside = rf"#(?!document-)|#document-(?:{chapter})\"|https?:"
+    body = re.sub(rf'<a [^>]*href="(?!{inside})[^>]*>(.*?)</a>', r"\1", body, flags=re.DOTALL)
     body = re.sub(r"<pre>(?=(?:(?!</pre>)[^\n]*\n){30})", '<pre class="long">', body)
     cover, *chapters = re.split(r'(?=<span id="document-)', body)
     contents = ""
