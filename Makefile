@@ -70,10 +70,10 @@ TAKEN := $(BUILD)/matrix-factorisation
 .PHONY: zip
 zip:
 	@rm -rf $(TAKEN)
-	@mkdir -p $(TAKEN)/live $(TAKEN)/notebooks/mf_train $(TAKEN)/notebooks/data/movielens
+	@mkdir -p $(TAKEN)/notebooks/live $(TAKEN)/notebooks/mf_train $(TAKEN)/notebooks/data/movielens
 	@cp CITATION.cff LICENSE* $(TAKEN)
 	@for list in environment.yml requirements.txt; do grep -v -e "-e \.$$" $$list >$(TAKEN)/$$list; done
-	@cp live/*.* $(TAKEN)/live
+	@cp live/*.* $(TAKEN)/notebooks/live
 	@cp notebooks/*.* mf_*.py $(TAKEN)/notebooks
 	@cp mf_train/*.py $(TAKEN)/notebooks/mf_train
 	@cp data/*.toml data/README.md $(TAKEN)/notebooks/data

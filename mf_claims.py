@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from IPython.display import display
 
-HERE = Path(__file__).resolve().parent
+from mf_paths import DATA, HERE
+
 MIME = "application/vnd.mf-claim+json"  # in a notebook's outputs, for the table of all claims
 OPEN = "needs the course's data"  # until check is given the value that decides
 VERDICTS = {"reproduced": "✓", "refuted": "✗", "qualified": "≈", OPEN: "…"}
@@ -98,7 +99,7 @@ def _mathml(rows):  # which browsers show without a script
     return f"<math><mrow><mo>(</mo><mtable>{table}</mtable><mo>)</mo></mrow></math>"
 
 
-def ledger(file=HERE / "data" / "claims.toml") -> dict[str, Claim]:
+def ledger(file=DATA / "claims.toml") -> dict[str, Claim]:
     """All claims by name, in the file's order. Raises ValueError with the file and the claim."""
     claims = {}
     for name, fields in tomllib.loads(file.read_text(encoding="utf-8")).items():

@@ -18,7 +18,7 @@ import numba
 import numpy as np
 import torch
 
-import mf_checks as checks
+import mf_arguments as checks
 
 WORK_PER_CALL = 20_000_000  # entries x rank in a compiled call; between two, Ctrl-C is noticed
 STAGGER = 8  # rows that advance together in SGD

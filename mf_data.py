@@ -15,10 +15,11 @@ import pandas as pd
 import pooch
 import torch
 
+from mf_paths import DATA
+
 __all__ = ["Ratings", "download_ratings", "load_coursework_matrix", "load_ratings", "load_start",
            "read_movies", "read_ratings"]  # fmt: skip
 
-DATA = Path(__file__).resolve().parent / "data"
 MAX_CELLS = 100_000_000  # of a dense table of ratings: 1.3 GB with its mask and times
 
 

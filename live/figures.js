@@ -1,4 +1,4 @@
-// The live figures: what notebooks/figures.py wrote as a drawing, with controls and data, moves here.
+// The live figures: what mf_figures.py wrote as a drawing, with controls and data, moves here.
 "use strict";
 
 (() => {
@@ -352,7 +352,7 @@
     return control.valueAsNumber;
   }
 
-  // An SVG path through points in the units of the layer's axes, as _layer of figures.py draws it: of a line,
+  // An SVG path through points in the units of the layer's axes, as _layer of mf_figures.py draws it: of a line,
   // points are left out that are nearer to the last one than can be seen; a dot is a very short line.
   function pathThrough(points, { box: [left, top, width, height], across, up, dots }) {
     const clip = x => Math.min(Math.max(x, -1e4), 1e4).toFixed(1);

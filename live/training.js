@@ -117,7 +117,7 @@
       `${validation} on the validation part. ${end}`;
   }
 
-  // The ratings of both parts, as packed_ratings of figures.py writes them: row by row, 16 bits for each.
+  // The ratings of both parts, as packed_ratings of mf_figures.py writes them: row by row, 16 bits for each.
   function unpack(base64, shape) {
     const part = () => ({ rows: [], cols: [], values: [], shape });
     const parts = { fitting: part(), validation: part() };

@@ -7,7 +7,7 @@ In Python: `factorize` and `fit_baseline`. As a command, in one process or many,
 import numpy as np
 import torch
 
-import mf_checks as checks
+import mf_arguments as checks
 from mf_train.processes import Team
 from mf_train.strata import Shard, least_squares
 

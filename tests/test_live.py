@@ -19,10 +19,8 @@ from conftest import FUZZ, ROOT
 from matplotlib.cbook import get_sample_data
 
 import mf_core
+import mf_figures as figures
 from mf_data import load_coursework_matrix
-
-sys.path.append(str(ROOT / "notebooks"))
-import figures
 
 ALGORITHM = (ROOT / "live/algorithm.js").read_text(encoding="utf-8")
 A, M = load_coursework_matrix()

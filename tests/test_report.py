@@ -181,7 +181,7 @@ def test_the_notebooks_of_the_zip_import_what_is_in_it(build, tmp_path):
         archive.extractall(tmp_path)
     folder = tmp_path / "matrix-factorisation/notebooks"
     program = (
-        "import sys, figures, mf_data\nmf_data.load_ratings(), open(figures.LIVE / 'live.css')\n"
+        "import sys, mf_data, mf_paths\nmf_data.load_ratings(), open(mf_paths.LIVE / 'live.css')\n"
     )
     for notebook in sorted(folder.glob("*.ipynb")):
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]

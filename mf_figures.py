@@ -8,13 +8,14 @@ import math
 import os
 import re
 from base64 import b64encode
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
 from matplotlib.colors import to_hex
 from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+from mf_paths import LIVE
 
 # One meaning, one colour: Okabe & Ito's, the lightest two darker, for 3:1 on white.
 RECOMPUTED, REPORTED, FLOOR = "#0072B2", "#D55E00", "#000000"
@@ -41,7 +42,6 @@ STYLE = {
 }
 plt.rcParams.update(STYLE)
 
-LIVE = Path(__file__).resolve().parents[1] / "live"
 LIVE_FILES = ["live.css", "algorithm.js", "training.js", "figures.js", "recommend.js"]
 # Set in the kernels of JupyterLab, Notebook and Binder, and in Colab's.
 OPENED_BY_A_READER = ("JPY_SESSION_NAME", "COLAB_RELEASE_TAG")
@@ -54,9 +54,7 @@ def show(fig, alt):
 
 
 # ------------------------------------------------------------------ live figures
-def live(
-    kind, figures, lines, controls, *, alt, status, caption, tables="", guess=(), **data
-):
+def live(kind, figures, lines, controls, *, alt, status, caption, tables="", guess=(), **data):
     """Show figures that live/figures.js keeps drawing; no Python stands behind them.
 
     kind: the function there that draws them, from the data: `play`, the slider that
@@ -75,9 +73,7 @@ def live(
         data["choices"] = list(choices.values())
     for line in lines.values():
         line.set_visible(False)
-    drawings = [
-        fig if isinstance(fig, str) else _drawing(fig, lines) for fig in figures
-    ]
+    drawings = [fig if isinstance(fig, str) else _drawing(fig, lines) for fig in figures]
     layers = {name: _layer(line) for name, line in lines.items()}
     plt.close("all")  # which would be shown once more, as they are
     text = f"{alt} {status}"
@@ -235,8 +231,7 @@ def _table(cells, caption):
     """The cells as a table, with the numbers of its rows and columns from 0."""
     head = "".join(f'<th scope="col">{j}</th>' for j in range(len(cells[0])))
     rows = "".join(
-        f'<tr><th scope="row">{i}</th>{"".join(row)}</tr>'
-        for i, row in enumerate(cells)
+        f'<tr><th scope="row">{i}</th>{"".join(row)}</tr>' for i, row in enumerate(cells)
     )
     return f"<table><caption>{caption}</caption><tr><td></td>{head}</tr>{rows}</table>"
 
@@ -296,13 +291,8 @@ def rate_films(model, titles, mine, offered, lists, decay):
     two columns for each list.
     """
     mu, b, U, W = model
-    packed = {
-        name: _whole_numbers(X) for name, X in (("U", U.T), ("W", W.T), ("b", b[None]))
-    }
-    data = {
-        name: {"rows": rows, "units": units.tolist()}
-        for name, (rows, units) in packed.items()
-    }
+    packed = {name: _whole_numbers(X) for name, X in (("U", U.T), ("W", W.T), ("b", b[None]))}
+    data = {name: {"rows": rows, "units": units.tolist()} for name, (rows, units) in packed.items()}
     data |= {"mu": mu.item(), "decay": decay, "titles": titles, "length": len(lists)}
     data["mine"] = [[titles.index(title), stars] for title, stars in mine.items()]
     data["offered"] = offered
@@ -315,9 +305,7 @@ def rate_films(model, titles, mine, offered, lists, decay):
         )
         shown.append(f"<div><strong>{name}</strong><ol>{items}</ol></div>")
     stars = ", ".join(f"{title} {stars}" for title, stars in mine.items())
-    page = FILMS.format(
-        lists="\n".join(shown), stars=html.escape(stars), data=_as_json(data)
-    )
+    page = FILMS.format(lists="\n".join(shown), stars=html.escape(stars), data=_as_json(data))
     text = f"Two lists for {stars}: first {lists.iloc[0, 0]}, and {lists.iloc[0, 2]}."
     display({"text/html": page + _script_and_style(), "text/plain": text}, raw=True)
 

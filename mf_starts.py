@@ -25,9 +25,8 @@ def find_start(run, printed, seed, steps=260, reweight_from=200):
     weight, damping = torch.ones_like(off), 0.01
     nudges = 1e-6 * torch.eye(12, dtype=torch.float64)
     for step in range(steps):
-        tangent = torch.stack(
-            [(off - deviation(z + nudge)) / 1e-6 for nudge in nudges], 1
-        )
+        columns = [(off - deviation(z + nudge)) / 1e-6 for nudge in nudges]
+        tangent = torch.stack(columns, 1)
         normal = tangent.T @ (weight[:, None] * tangent) + damping * torch.eye(12)
         trial = z + torch.linalg.solve(normal, tangent.T @ (weight * off))
         trial_off = deviation(trial)
