@@ -1,11 +1,9 @@
 """The figures of the notebooks: one style, a text that stands for each, what moves."""
 
-import hashlib
 import html
 import io
 import json
 import math
-import os
 import re
 from base64 import b64encode
 
@@ -43,8 +41,6 @@ STYLE = {
 plt.rcParams.update(STYLE)
 
 LIVE_FILES = ["live.css", "algorithm.js", "training.js", "figures.js", "recommend.js"]
-# Set in the kernels of JupyterLab, Notebook and Binder, and in Colab's.
-OPENED_BY_A_READER = ("JPY_SESSION_NAME", "COLAB_RELEASE_TAG")
 
 
 def show(fig, alt):
@@ -54,15 +50,20 @@ def show(fig, alt):
 
 
 # ------------------------------------------------------------------ live figures
-def live(kind, figures, lines, controls, *, alt, status, caption, tables="", guess=(), **data):
+def live(
+    kind, figures, lines, controls, *, alt, status, caption, name="", tables="", guess=(), **data
+):
     """Show figures that live/figures.js keeps drawing; no Python stands behind them.
 
     kind: the function there that draws them, from the data: `play`, the slider that
     Play moves, and what else the kind needs. figures: Matplotlib's, or a `picture`.
     lines: those that move, by name. controls: HTML, from `slider` and others; so is
     tables, above them. alt describes the figures; status is what the kind says of their
-    first state. A stored output holds figure and data: the report's pages bring script
-    and style, an open notebook gets them from here.
+    first state. name: apart from those of other figures of this kind in the notebook.
+
+    What is stored is the still figure, its finding and the data. Script and style come
+    from the report's pages, or from here where a reader has run the cell; `make refresh`
+    does not store them. Without them there is no control, and no answer to a guess.
 
     guess: a question, and the settings that each choice plays; the kind judges the run.
     With `start`, settings too, the page begins there and hides the answer (live.css).
@@ -73,7 +74,11 @@ def live(kind, figures, lines, controls, *, alt, status, caption, tables="", gue
         data["choices"] = list(choices.values())
     for line in lines.values():
         line.set_visible(False)
-    drawings = [fig if isinstance(fig, str) else _drawing(fig, lines) for fig in figures]
+    prefix = f"{kind}{name}"
+    drawings = [
+        fig if isinstance(fig, str) else _drawing(fig, lines, f"{prefix}{number}")
+        for number, fig in enumerate(figures)
+    ]
     layers = {name: _layer(line) for name, line in lines.items()}
     plt.close("all")  # which would be shown once more, as they are
     text = f"{alt} {status}"
@@ -85,23 +90,25 @@ def live(kind, figures, lines, controls, *, alt, status, caption, tables="", gue
         controls="\n".join(controls),
         status=html.escape(status),
         caption=html.escape(caption),
+        hidden=HIDDEN if guess else "",
         data=_as_json({"layers": layers, "alt": alt} | data),
     )
-    display({"text/html": page + _script_and_style(), "text/plain": text}, raw=True)
+    display({"text/html": page + _style_and_script(), "text/plain": text}, raw=True)
 
 
+HIDDEN = 'style="display:none"'  # which JupyterLab leaves in a notebook that it does not trust
 LIVE_FIGURE = """<figure class="live" data-kind="{kind}">
 <div class="drawing" role="img" aria-label="{text}">
 {drawings}
 </div>
 {tables}
-<form hidden autocomplete="off">
+<form style="display:none" autocomplete="off">
 {controls}
 <div><button type="button" class="play">Play</button>
 <button type="reset">Reset</button></div>
 </form>
 <output class="status">{status}</output>
-<figcaption>{caption}</figcaption>
+<figcaption {hidden}>{caption}</figcaption>
 <script type="application/json">
 {data}
 </script>
@@ -116,21 +123,33 @@ def _question(question, choices):
 
 def _as_json(data):
     """The data, a line for each name, such that no text in it can end the script."""
-    texts = {name: json.dumps(x, separators=(",", ":")) for name, x in data.items()}
-    entries = ",\n".join(f'"{name}": {text}' for name, text in texts.items())
+    entries = ",\n".join(f'"{name}": {_json_of(x)}' for name, x in data.items())
     return f"{{\n{entries}\n}}".replace("</", "<\\/")
 
 
-def _script_and_style():
-    """What moves the figure, for a notebook that a reader has opened; else nothing."""
-    if not any(name in os.environ for name in OPENED_BY_A_READER):
-        return ""
+def _json_of(x):
+    """A value as JSON, with six digits of a float: processors differ in the seventh."""
+    if isinstance(x, dict):
+        return "{" + ",".join(f'"{name}":{_json_of(value)}' for name, value in x.items()) + "}"
+    if isinstance(x, (list, tuple)):
+        return "[" + ",".join(map(_json_of, x)) + "]"
+    if isinstance(x, float) and math.isfinite(x):
+        text = f"{x:#.6g}"
+        return f"{text}0" if text.endswith(".") else text
+    return json.dumps(x)
+
+
+def _style_and_script():
+    """What moves the figure: each brings all of it, for Colab gives each a frame of its own."""
     style, *scripts = ((LIVE / name).read_text(encoding="utf-8") for name in LIVE_FILES)
     return f"\n<style>{style}</style><script>{''.join(scripts)}</script>"
 
 
-def _drawing(fig, lines):
-    """The figure as SVG, the same each time, with the lines that move on top."""
+def _drawing(fig, lines, prefix):
+    """The figure as an image of SVG, with the lines that move on top; prefix: of its ids.
+
+    JupyterLab shows an image also where it takes SVG out. live/figures.js puts the SVG there.
+    """
     fig.set_dpi(72)  # the unit of an SVG
     file = io.StringIO()
     with plt.rc_context({"svg.hashsalt": "live"}):
@@ -138,14 +157,24 @@ def _drawing(fig, lines):
     svg = file.getvalue().split("</defs>", 1)[1]  # after the style sheet
     svg = re.sub(r' id="[a-zA-Z0-9.]+_[0-9]+"', "", svg)
     svg = re.sub(r"\s*\n\s*", " ", svg).strip()
-    # The names of glyphs, apart from those of other figures on the page.
-    own = hashlib.sha1(svg.encode()).hexdigest()[:6]
-    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{own}-", svg).removesuffix("</svg>")
+    svg = svg.replace("xlink:href", "href").removesuffix("</svg>")
+    # Matplotlib names clips and markers by a hash, which one digit changes: they are numbered.
+    names = {}
+    for hashed in re.findall(r'id="([a-zA-Z][0-9a-f]{10})"', svg):
+        names.setdefault(hashed, f"{len(names)}")
+    own = lambda match: f"{match[1]}{prefix}-{names.get(match[2], match[2])}"  # noqa: E731
+    svg = re.sub(r'(id="|href="#|url\(#)([^")]+)', own, svg)
     paths = [_path(name, line) for name, line in lines.items() if line.figure is fig]
     width, height = fig.bbox.size
     size = f"flex: 1 1 {1.25 * width:.0f}px; max-width: {width / 0.72:.0f}px"
-    head = f'<svg viewBox="0 0 {width:g} {height:g}" style="{size}">'
-    return f"{head}{svg}{''.join(paths)}</svg>"
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}"'
+    head += f' width="{width:g}" height="{height:g}">'
+    return _image("svg+xml", f"{head}{svg}{''.join(paths)}</svg>".encode(), size)
+
+
+def _image(form, content, style, kind="still"):
+    data = b64encode(content).decode()
+    return f'<img class="{kind}" alt="" style="{style}" src="data:image/{form};base64,{data}">'
 
 
 def _layer(line):
@@ -241,31 +270,36 @@ def picture(X):
     png = io.BytesIO()
     plt.imsave(png, np.asarray(X), cmap="gray", vmin=0, vmax=1)
     m, n = X.shape
-    return (
-        f'<svg class="photo" viewBox="0 0 {n} {m}" '
-        f'style="flex: 1 1 {2 * n}px; max-width: {2 * n}px">'
-        f'<image width="{n}" height="{m}" '
-        f'href="data:image/png;base64,{b64encode(png.getvalue()).decode()}"/></svg>'
-    )
+    return _image("png", png.getvalue(), f"flex: 1 1 {2 * n}px; max-width: {2 * n}px", "photo")
+
+
+LARGEST_WHOLE = 8191  # in smaller units a processor's order of sums would show
 
 
 def packed(U, S, Vh):
-    """A singular value decomposition: each vector as whole numbers of 16 bits."""
-    left, left_units = _whole_numbers(U.T)
-    right, right_units = _whole_numbers(Vh)
-    values = [
-        {"value": s, "scale": s * u * v}
-        for s, u, v in zip(S.tolist(), left_units, right_units, strict=True)
-    ]
-    return {"shape": [len(U), Vh.shape[1]], "S": values, "U": left, "V": right}
+    """A singular value decomposition: U sqrt(S) and V sqrt(S), one vector after the other.
+
+    The last vectors differ between processors. But their singular values are small, and so
+    are their numbers, in a unit that is the same for all. Of the two signs that a vector
+    of U may have, it gets the one with a positive sum.
+    """
+    root = S.double().sqrt() * U.double().sum(0).sign()
+    left, right = (root * U.double()).T, root[:, None] * Vh.double()
+    unit = max(left.abs().max(), right.abs().max()).item() / LARGEST_WHOLE
+    vectors = {"U": _int16(left / unit), "V": _int16(right / unit)}
+    return {"shape": [len(U), Vh.shape[1]], "S": S.tolist(), "unit": unit, **vectors}
 
 
-def _whole_numbers(rows):
-    """The rows as multiples of a unit of their own, in base64; and the units."""
+def _int16(X):
+    """The numbers, row by row, as whole ones of 16 bits in base64."""
+    return {"int16": b64encode(np.rint(np.asarray(X)).astype("<i2").tobytes()).decode()}
+
+
+def _with_units(rows):
+    """Each row as multiples of a unit of its own."""
     rows = np.asarray(rows, np.float64)
-    units = abs(rows).max(1) / 32767
-    whole = np.rint(rows / units[:, None]).astype("<i2")
-    return b64encode(whole.tobytes()).decode(), units
+    units = abs(rows).max(1) / LARGEST_WHOLE
+    return {**_int16(rows / units[:, None]), "units": units.tolist()}
 
 
 def packed_ratings(A, fit, valid):
@@ -291,8 +325,7 @@ def rate_films(model, titles, mine, offered, lists, decay):
     two columns for each list.
     """
     mu, b, U, W = model
-    packed = {name: _whole_numbers(X) for name, X in (("U", U.T), ("W", W.T), ("b", b[None]))}
-    data = {name: {"rows": rows, "units": units.tolist()} for name, (rows, units) in packed.items()}
+    data = {name: _with_units(X) for name, X in (("U", U.T), ("W", W.T), ("b", b[None]))}
     data |= {"mu": mu.item(), "decay": decay, "titles": titles, "length": len(lists)}
     data["mine"] = [[titles.index(title), stars] for title, stars in mine.items()]
     data["offered"] = offered
@@ -307,11 +340,11 @@ def rate_films(model, titles, mine, offered, lists, decay):
     stars = ", ".join(f"{title} {stars}" for title, stars in mine.items())
     page = FILMS.format(lists="\n".join(shown), stars=html.escape(stars), data=_as_json(data))
     text = f"Two lists for {stars}: first {lists.iloc[0, 0]}, and {lists.iloc[0, 2]}."
-    display({"text/html": page + _script_and_style(), "text/plain": text}, raw=True)
+    display({"text/html": page + _style_and_script(), "text/plain": text}, raw=True)
 
 
 FILMS = """<figure class="films">
-<form hidden autocomplete="off">
+<form style="display:none" autocomplete="off">
 <label>Find a film
 <input type="search" list="film-titles" data-lm-suppress-shortcuts="true"></label>
 <datalist id="film-titles"></datalist>

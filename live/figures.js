@@ -115,9 +115,9 @@
     };
   }
 
-  // A photograph from the first columns of its factors, which come as whole numbers of 16 bits and a scale.
-  function photo({ figure, move }, { shape: [m, n], S, U, V }) {
-    const [u, v] = [U, V].map(base64 => new Int16Array(bytesOf(base64).buffer));
+  // A photograph from the first columns of its factors, which come as whole multiples of the unit.
+  function photo({ figure, move }, { shape: [m, n], S, unit, U, V }) {
+    const [u, v] = [U, V].map(({ int16 }) => new Int16Array(bytesOf(int16).buffer));
     const still = figure.querySelector(".photo");
     const canvas = document.createElement("canvas");
     canvas.width = n;
@@ -131,7 +131,7 @@
       brightness.fill(0);
       for (let k = 0; k < rank; k++) {
         for (let i = 0; i < m; i++) {
-          const x = S[k].scale * u[k * m + i];
+          const x = unit * unit * u[k * m + i];
           for (let j = 0; j < n; j++) {
             brightness[i * n + j] += x * v[k * n + j];
           }
@@ -142,7 +142,7 @@
         image.data[4 * pixel + 3] = 255;
       });
       context.putImageData(image, 0, 0);
-      const missed = S.slice(rank).reduce((sum, { value }) => sum + value ** 2, 0);
+      const missed = S.slice(rank).reduce((sum, x) => sum + x ** 2, 0);
       const share = Math.round(100 * rank * (m + n + 1) / (m * n));
       move("rank", [[rank, missed]]);
       return `Rank ${rank}: loss ${missed.toFixed(2)}, ${share}% of the numbers.`;
@@ -226,8 +226,10 @@
   // lie that move; `play`, the slider that Play moves, with `seconds` and `ease`; `choices`, the settings
   // that a guess plays, and `start`, those at which the figure waits for one; and what its kind needs.
   function live(figure) {
+    figure.dataset.live = "";
     const data = JSON.parse(figure.querySelector("script").textContent);
     const drawing = figure.querySelector(".drawing");
+    drawing.querySelectorAll(".still").forEach(inline);
     const form = figure.querySelector("form");
     const status = figure.querySelector(".status");
     const controls = [...form.elements].filter(control => control.name);
@@ -342,7 +344,19 @@
     }
     paper.addEventListener("change", show);
     show();
-    form.hidden = false;
+    form.style.display = "";
+    figure.querySelector("figcaption").style.display = "";
+  }
+
+  // Puts the SVG, whose lines will move, in the place of the image of it.
+  function inline(image) {
+    const template = document.createElement("template");
+    template.innerHTML = new TextDecoder().decode(bytesOf(image.src.split(",")[1]));
+    const svg = template.content.firstChild;
+    svg.removeAttribute("width");
+    svg.removeAttribute("height");
+    svg.style = image.getAttribute("style");
+    image.replaceWith(svg);
   }
 
   // A slider with data-log holds the power of ten.
@@ -476,8 +490,8 @@
     return write;
   }
 
-  // Each figure of the page once: one that moves already has shown its controls. A figure that JupyterLab
-  // has stripped, in a notebook that it does not trust, has none.
+  // Each figure of the page once. One that JupyterLab has stripped, in a notebook that it does not trust, has
+  // no data.
   window.mf.live = live;
-  document.querySelectorAll("figure.live:has(> form[hidden])").forEach(live);
+  document.querySelectorAll("figure.live:not([data-live]):has(> script)").forEach(live);
 })();

@@ -52,13 +52,14 @@
   }
 
   // Factors come as whole numbers of 16 bits, column by column, with a unit for each column.
-  function unpack({ rows, units }) {
-    const numbers = new Int16Array(bytesOf(rows).buffer);
+  function unpack({ int16, units }) {
+    const numbers = new Int16Array(bytesOf(int16).buffer);
     const count = numbers.length / units.length;
     return Array.from({ length: count }, (_, i) => units.map((unit, k) => unit * numbers[k * count + i]));
   }
 
   function come(figure) {
+    figure.dataset.live = "";
     const data = JSON.parse(figure.querySelector("script").textContent);
     const model = { ...data, U: unpack(data.U), W: unpack(data.W), b: unpack(data.b).map(([x]) => x) };
     const form = figure.querySelector("form");
@@ -118,9 +119,9 @@
     const others = data.offered.filter(i => !given.has(i)).slice(0, Math.max(0, ROWS - given.size));
     rows.append(...[...given.keys(), ...others].map(offer));
     show();
-    form.hidden = false;
+    form.style.display = "";
   }
 
   window.mf.recommend = recommend;
-  document.querySelectorAll("figure.films:has(> form[hidden])").forEach(come);
+  document.querySelectorAll("figure.films:not([data-live]):has(> script)").forEach(come);
 })();

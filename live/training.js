@@ -9,14 +9,14 @@
 
   // A curve has both errors by epoch: those on the fitting part and on the validation part. The curve of
   // the run before stays, pale. Of the first settings Python has computed the curve: `finished`.
-  function training({ form, settings, move }, { ratings, shape, mu, damping, finished }) {
+  function training({ form, settings, move }, { ratings, shape, damping, finished }) {
     const first = String(Object.values(settings()));
     let parts;
     let run = { at: first, curve: finished };
     let before = [];
 
     function prepare() {
-      parts ??= residuals(unpack(ratings, shape), mu, damping);
+      parts ??= residuals(unpack(ratings, shape), damping);
     }
 
     function replace(next) {
@@ -136,10 +136,11 @@
 
   // What the baseline leaves of both parts: its levels b and c learn from the fitting part, as the
   // notebook's do, in single precision and in the same order.
-  function residuals({ fitting, validation }, mu, damping) {
+  function residuals({ fitting, validation }, damping) {
     const b = new Float32Array(fitting.shape[0]);
     const c = new Float32Array(fitting.shape[1]);
     const { rows, cols, values } = fitting;
+    const mu = fround(values.reduce((sum, value) => sum + value, 0) / values.length); // half stars: an exact sum
     const stars = values.map(value => fround(value - mu));
     for (let round = 0; round < 10; round++) {
       fitLevels(b, rows, c, cols, stars, damping);
