@@ -1,28 +1,40 @@
-# Everything works from a fresh clone: the first target that needs it makes the virtual environment.
+# Everything works from a fresh clone: the first target that needs it makes the virtual environment. Its folder is named after
+# Python's version and the lock's content; .venv is a link to it.
 PYTHON ?= python3
 BIN := .venv/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-READY := .venv/ready-$(VERSION)
+VENV := .venv-$(VERSION)-$(firstword $(shell cksum <requirements.txt))
+READY := $(VENV)/ready
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 BUILD := build
-NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg
-PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
-# One thread in each of the two processes: more would wait for one another.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Many a container sets it, and then each of some sixty processes would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+NBVAL := -p tests.comparison --nbval --nbval-current-env --nbval-cell-timeout=200
+PIP := $(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check
+# One thread in each of the two processes: more would wait for one another. A worker that has died is not replaced: pytest-xdist
+# 3.8 would then wait for ever.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --no-loadscope-reorder --max-worker-restart=0
 SPHINX := $(BIN)/python -m sphinx -c report -n -W --keep-going -q -d $(BUILD)/doctrees
-BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
-CHROMIUM := $(firstword $(foreach name,$(BROWSERS),$(shell command -v $(name) 2>/dev/null)))
-PRINT := $(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget=15000 --no-pdf-header-footer \
-	--generate-pdf-document-outline
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+CHROMIUM := $(shell for name in $(BROWSERS); do command -v "$$name" && break; done)
+# A page as a PDF. Chromium may end well and have written nothing; then the PDF of before stays, and a sentence says so.
+PRINT = { rm -f $(BUILD)/half.pdf; "$(CHROMIUM)" --headless --no-sandbox --disable-gpu --virtual-time-budget=15000 \
+	--no-pdf-header-footer --generate-pdf-document-outline --print-to-pdf=$(BUILD)/half.pdf $(1) >$(BUILD)/chromium.log 2>&1; \
+	test -s $(BUILD)/half.pdf && mv $(BUILD)/half.pdf $(2); }
 
-.PHONY: report pages links test fuzz lint lab assignment mark data bench refresh clean
+.PHONY: report pages links test processors notebooks fuzz lint lab assignment mark data bench refresh clean
 .DELETE_ON_ERROR:
 
 report: $(READY) course  ## execute and check the notebooks, render the report, print the table of claims
-	$(PYTEST) $(NBVAL) notebooks
-	@$(MAKE) --no-print-directory source
-	@$(BIN)/python -m mf_claims $(BUILD)/source
-	@$(MAKE) --no-print-directory pages
+	@echo "Executing the notebooks, and comparing with what is stored: one to four minutes."
+	@rm -f $(DIFFERENCES)
+	@DIFFERENCES=$(DIFFERENCES) $(PYTEST) --dist loadfile --tb=no -r "" $(NBVAL) notebooks; echo $$? >$(BUILD)/status
+	@$(MAKE) --no-print-directory READY= source
+	@$(BIN)/python -m mf_claims $(BUILD)/source || echo 1 >$(BUILD)/status
+	@$(MAKE) --no-print-directory READY= pages
+	@cat $(DIFFERENCES) 2>/dev/null; read status <$(BUILD)/status; test $$status = 0 || \
+		{ echo "The pages are made from the stored outputs, but not all was found again: see above."; exit 1; }
+DIFFERENCES := $(BUILD)/differences.txt
 
 # 4.1 on the course's ratings too, where they are at hand: in the folder that COURSE names, or from `make data`.
 COURSE ?= $(if $(wildcard data/course/ratings.pt),$(if $(wildcard data/course/titles.csv),data/course))
@@ -49,21 +61,23 @@ source:
 	@cp $(BUILD)/course/*.ipynb $(BUILD)/source 2>/dev/null || true  # if there is one
 
 pages: $(READY) source  ## the report alone, from the stored outputs: HTML and, where there is Chromium, PDF
-	@rm -f $(BUILD)/report.pdf $(BUILD)/answers.pdf
-	$(SPHINX) -b html $(BUILD)/source $(BUILD)/html
+	@echo "Rendering the pages: half a minute."
+	@$(SPHINX) -b html $(BUILD)/source $(BUILD)/html
 	@find $(BUILD)/html -name "*.map" -delete  # for the theme's own developers: a quarter of the report
 	@$(MAKE) --no-print-directory zip
-	$(SPHINX) -b singlehtml -D exclude_patterns=course-4.1.ipynb $(BUILD)/source $(BUILD)/paper
+	@$(SPHINX) -b singlehtml -D exclude_patterns=course-4.1.ipynb $(BUILD)/source $(BUILD)/paper
 ifdef CHROMIUM
-	$(PRINT) --print-to-pdf=$(BUILD)/report.pdf $(BUILD)/paper/index.html 2>$(BUILD)/chromium.log
-	@$(BIN)/python report/paper.py $(BUILD)/report.pdf $(BUILD)/paper/index.html  # the contents' page numbers; print again
-	$(PRINT) --print-to-pdf=$(BUILD)/report.pdf $(BUILD)/paper/index.html 2>>$(BUILD)/chromium.log
-	$(PRINT) --print-to-pdf=$(BUILD)/answers.pdf $(BUILD)/html/answers.html 2>>$(BUILD)/chromium.log
-	@echo "The report is made:"; ls -1 $(abspath $(BUILD)/html/index.html $(BUILD)/report.pdf $(BUILD)/answers.pdf)
+	@# Twice: the contents' page numbers are known from the first PDF.
+	@{ $(call PRINT,$(BUILD)/paper/index.html,$(BUILD)/unnumbered.pdf) && \
+		$(BIN)/python report/paper.py $(BUILD)/unnumbered.pdf $(BUILD)/paper/index.html && \
+		$(call PRINT,$(BUILD)/paper/index.html,$(BUILD)/report.pdf) && rm $(BUILD)/unnumbered.pdf && \
+		$(call PRINT,$(BUILD)/html/answers.html,$(BUILD)/answers.pdf); } || \
+		echo "Chromium fails, hence no new PDF: $(BUILD)/chromium.log says why."
 else
-	@echo "The report is made:"; ls -1 $(abspath $(BUILD)/html/index.html)
 	@echo "No Chromium here, hence no PDF: install the package chromium (or Google Chrome), and run: make pages"
 endif
+	@echo "The report is made:"; for file in html/index.html report.pdf answers.pdf; do \
+		if test -f $(BUILD)/$$file; then echo "$$(pwd)/$(BUILD)/$$file"; fi; done
 
 # What a reader takes along. The modules lie beside the notebooks, which import them uninstalled.
 TAKEN := $(BUILD)/matrix-factorisation
@@ -83,8 +97,20 @@ zip:
 links: $(READY) source  ## list and check the links that lead outside (needs the network)
 	$(SPHINX) -b linkcheck $(BUILD)/source $(BUILD)/links
 
-test: $(READY) lint  ## every check: the modules, the notebooks' stored outputs, other parameters
-	$(PYTEST) $(NBVAL) notebooks/4.1* tests notebooks  # the longest first
+test: $(READY) lint  ## every check: the modules, the notebooks' stored outputs on an imitated processor, other parameters
+	@echo "Checking everything that must hold: three to ten minutes. A line at the end names what was skipped, and why."
+	@MF_NOISE=1 $(PYTEST) --dist loadgroup -rs $(NBVAL) tests notebooks
+
+notebooks: $(READY)  ## the notebooks on this processor, and the algorithms
+	@$(PYTEST) --dist loadfile -rs $(NBVAL) notebooks tests/test_core.py tests/test_claims.py
+
+# By environment variables, which have an effect where the processor can do more.
+SSE4 := MKL_ENABLE_INSTRUCTIONS=SSE4_2 ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 NUMBA_CPU_NAME=nehalem
+AVX2 := MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 NUMBA_CPU_NAME=haswell
+ANY := MKL_CBWR=COMPATIBLE ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 NUMBA_CPU_NAME=generic
+processors: $(READY)  ## the notebooks under three instruction sets
+	@for set in "$(SSE4)" "$(AVX2)" "$(ANY)"; do echo "$$set"; \
+		env $$set $(PYTEST) --dist loadfile --tb=no -r "" $(NBVAL) notebooks || status=1; done; exit $${status:-0}
 
 FUZZ := 20
 fuzz: $(READY)  ## the properties on FUZZ times as many random examples: make fuzz FUZZ=500
@@ -93,11 +119,11 @@ fuzz: $(READY)  ## the properties on FUZZ times as many random examples: make fu
 		status=$$?; grep -E "^tests/.*:$$|[0-9] passing|failed|passed" $(BUILD)/fuzz.txt; exit $$status
 
 lint: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
 
 lab: $(READY)  ## explore
-	cd notebooks && ../$(BIN)/jupyter lab 1.1-gradient-factorisation.ipynb
+	cd notebooks && ../$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) 1.1-gradient-factorisation.ipynb
 
 assignment: $(READY)  ## the student edition, build/assignment; SEED=7 for other figures, PER_STUDENT=roster.csv for one each
 	$(BIN)/python assignment/make_assignment.py --build $(BUILD) $(if $(SEED),--seed $(SEED)) \
@@ -124,17 +150,23 @@ refresh: $(READY)  ## execute the notebooks in place, and write anew what is mad
 	$(BIN)/python tools/refresh.py
 
 clean:
-	rm -rf build .venv *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .venv* .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Torch first, from PyTorch's index of CPU builds: elsewhere its Linux wheels bring several GB of CUDA. uv keeps it, and installs
-# the rest in a third of pip's time. It does not read pip's configuration, so where that is needed pip takes over.
-$(READY): requirements.txt pyproject.toml
+# the rest in a third of pip's time. It does not read pip's configuration, so where that is needed pip takes over. The packages
+# of before are replaced when the new ones are complete; without a network they go on.
+$(READY):
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, and $(PYTHON) is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv --clear .venv
-	$(PIP) --no-deps --retries 1 --index-url $(CPU_INDEX) $$(grep ^torch== requirements.txt) 2>.venv/cpu-index.log || \
+	@echo "Installing the packages of requirements.txt, about 2 GB: half a minute to four minutes."
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --no-deps --retries 1 --index-url $(CPU_INDEX) $$(grep ^torch== requirements.txt) 2>$(VENV)/cpu-index.log || \
 		echo "$(CPU_INDEX) cannot be reached: torch comes from the default index"
-	{ $(PIP) $$(grep ^uv== requirements.txt) && $(BIN)/uv pip install --quiet -p .venv -r requirements.txt; } || \
-		{ echo "uv cannot install: pip does, which takes longer"; $(PIP) -r requirements.txt; }
-	$(BIN)/python -c "import matplotlib.font_manager"  # which collects the fonts, with a message if it takes long
-	@touch $@
+	@test -w "$$HOME" || export UV_CACHE_DIR="$$(pwd)/$(BUILD)/uv"; \
+	{ $(PIP) $$(grep ^uv== requirements.txt) && $(VENV)/bin/uv pip install --quiet -p $(VENV) -r requirements.txt; } || \
+		{ echo "uv cannot install: pip does, which takes longer"; $(PIP) -r requirements.txt; } || \
+		{ rm -rf $(VENV); test -x $(BIN)/python && echo "The new packages cannot be had, so the old ones are used."; exit; }; \
+	$(VENV)/bin/python -c "import matplotlib.font_manager"; \
+	touch $@; rm -rf .venv; ln -s $(VENV) .venv; \
+	for old in .venv-*; do test "$$old" = "$(VENV)" || rm -rf "$$old"; done

@@ -147,5 +147,6 @@ def scoreboard(folder=HERE / "notebooks") -> list[tuple[Claim, str | list | None
 
 
 if __name__ == "__main__":  # python -m mf_claims [FOLDER]
+    sys.stdout.reconfigure(errors="replace")  # a terminal may not have the verdicts' signs
     for entry, shown, _ in scoreboard(*sys.argv[1:]):
         print(entry.section, entry.line(shown))

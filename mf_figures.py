@@ -82,6 +82,7 @@ def live(
     layers = {name: _layer(line) for name, line in lines.items()}
     plt.close("all")  # which would be shown once more, as they are
     text = f"{alt} {status}"
+    drawings[:1] = [x.replace('alt=""', f'alt="{html.escape(text)}"') for x in drawings[:1]]
     page = LIVE_FIGURE.format(
         kind=kind,
         drawings="\n".join(drawings),
@@ -158,6 +159,8 @@ def _drawing(fig, lines, prefix):
     svg = re.sub(r' id="[a-zA-Z0-9.]+_[0-9]+"', "", svg)
     svg = re.sub(r"\s*\n\s*", " ", svg).strip()
     svg = svg.replace("xlink:href", "href").removesuffix("</svg>")
+    # Two decimals of a coordinate, but all of 0.015625, the scale of a letter.
+    svg = re.sub(r"(?!0\.0)\d+\.\d{3,}", lambda match: f"{float(match[0]):.2f}", svg)
     # Matplotlib names clips and markers by a hash, which one digit changes: they are numbered.
     names = {}
     for hashed in re.findall(r'id="([a-zA-Z][0-9a-f]{10})"', svg):

@@ -24,11 +24,11 @@ OTHER_PROCESSOR = Path(__file__).with_name("other_processor")
 SCRIPT = r"(?<=</figure>)\n<style>.*</script>"  # what moves a figure that was just run: mf_figures
 SVG = r"data:image/svg\+xml;base64,([\w+/=]+)"
 OFF_PIXELS = 2e-4  # of a picture: a last digit decides where an edge falls, too
-# The spaces before a number make columns.
+# The spaces before a number make columns; the letters are those of an SVG's paths.
 TOKEN = re.compile(
     r"data:image/png;base64,(?P<png>[\w+/=\n]+)"
     r'|"int16":"(?P<int16>[\w+/=]*)"'
-    r"|(?P<decimal> *(?<![\w.])[-−]?\d[\d,]*\.\d+(?:e[-+]?\d+)?(?!\w|\.\d))"
+    r"|(?P<decimal> *(?:(?<![\w.])|(?<=[MLCQh]))[-−]?\d[\d,]*\.\d+(?:e[-+]?\d+)?(?!\.?\d))"
 )
 
 
@@ -161,5 +161,8 @@ def pytest_terminal_summary(terminalreporter):
     failed = terminalreporter.stats.get("failed", [])
     lines = [line for report in failed for name, line in report.user_properties if name == "line"]
     if lines:
+        text = "\n".join([*lines, ADVICE])
         terminalreporter.section("cells that differ from what is stored")
-        terminalreporter.write_line("\n".join([*lines, ADVICE]))
+        terminalreporter.write_line(text)
+        if file := os.environ.get("DIFFERENCES"):
+            Path(file).write_text(f"{text}\n", encoding="utf-8")

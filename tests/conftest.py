@@ -1,18 +1,22 @@
-"""What the tests share: data that not everybody has, random examples, Chromium."""
+"""What the tests share: their order, random examples, one report, Chromium."""
 
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 HANDIN = Path(os.environ.get("COURSEWORK_HANDIN") or "no hand-in")
 FUZZ = int(os.environ.get("FUZZ") or 1)  # times as many random examples: `make fuzz`
 BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+BROWSERS += ["/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"]
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 
 with_handin = pytest.mark.skipif(
@@ -30,6 +34,44 @@ def write_course(folder, A):
 
 def examples(count):
     return settings(max_examples=count * FUZZ, deadline=None)
+
+
+# Both workers are busy to the end if the longest files come first. The tests of a file stay
+# together, for what they share, but for those that are marked to run alone.
+LONGEST = ["5.1-held-out-ratings.ipynb", "test_report.py", "test_live.py", "test_assignment.py"]
+LONGEST += ["test_train.py", "test_notebooks.py"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        alone = item.get_closest_marker("alone")
+        item.add_marker(pytest.mark.xdist_group(item.name if alone else item.path.name))
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))
+
+
+def run_make(*arguments, fails=False):
+    """What make prints. READY is empty: the packages are installed. The address is made up."""
+    command = ["make", *arguments, f"BIN={Path(sys.executable).parent}", "READY="]
+    environment = os.environ | {"GITHUB_REPOSITORY": "owner/name"}
+    made = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert bool(made.returncode) == fails, made.stdout + made.stderr
+    return made.stdout
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory):
+    """The report with 4.1 on made-up ratings of the course's format, made once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "report"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            generator = torch.Generator().manual_seed(0)
+            write_course(folder, torch.randint(0, 6, (130, 50), generator=generator).float())
+            run_make("course", "pages", f"BUILD={folder}", f"COURSE={folder}")
+    return folder
 
 
 @pytest.fixture

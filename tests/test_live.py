@@ -1,5 +1,6 @@
 """The live figures: the page has the bits of mf_core, and moves as a reader moves the controls."""
 
+import base64
 import json
 import os
 import random
@@ -19,7 +20,6 @@ from conftest import FUZZ, ROOT
 from matplotlib.cbook import get_sample_data
 
 import mf_core
-import mf_figures as figures
 from mf_data import load_coursework_matrix
 
 ALGORITHM = (ROOT / "live/algorithm.js").read_text(encoding="utf-8")
@@ -84,49 +84,19 @@ def test_the_page_has_the_bits_of_mf_core_and_its_messages(browser):
     assert run_script(browser, RUN_IN_PAGE, cases) == expected
 
 
-# ------------------------------------------------------------------ what a notebook stores
-@pytest.mark.parametrize("name", figures.OPENED_BY_A_READER)
-def test_only_an_open_notebook_gets_script_and_style_and_words_are_no_html(monkeypatch, name):
-    outputs = []
-    monkeypatch.setattr(figures, "display", lambda data, raw: outputs.append(data["text/html"]))
-    for variable in figures.OPENED_BY_A_READER:
-        monkeypatch.delenv(variable, raising=False)
-    words = {"alt": "</script><b>", "status": "<b>", "caption": "<b>"}
-    figures.live("photo", [], {}, [], **words)
-    monkeypatch.setenv(name, "lesson.ipynb")
-    figures.live("photo", [], {}, [], **words)
-    stored, opened = outputs
-    [element] = re.findall("<(?:script|style|b)\\b.*?>", stored.replace("<\\/script><b>", ""))
-    data = stored.split(element)[1].split("</script>")[0]
-    assert json.loads(data)["alt"] == words["alt"]
-    assert opened.startswith(stored)
-    for file in figures.LIVE_FILES:
-        assert (ROOT / "live" / file).read_text(encoding="utf-8") in opened
-
-
 # ------------------------------------------------------------------ in the report
 FIGURES = {"index": 1, "1.1": 1, "1.2": 1, "2.1": 2, "3.1": 2, "5.1": 1}  # by page
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    """The folder of the report's pages."""
-    folder = tmp_path_factory.mktemp("report")
-    sphinx = [sys.executable, "-m", "sphinx", "-q", "-c", "report"]
-    for command in (["make", "source", f"BUILD={folder}"], [*sphinx, folder / "source", folder]):
-        subprocess.run(command, cwd=ROOT, check=True)
-    return folder
-
-
 @pytest.fixture
-def open_page(browser, pages):
+def open_page(browser, build):
     """A function that opens a page of the report and gives its live figures; no script may fail."""
     problems = []
 
     def open_page(name, state="", **options):
         page = browser.new_context(**options).new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
-        [path] = pages.glob(f"{name}*.html")
+        [path] = (build / "html").glob(f"{name}*.html")
         page.goto(path.as_uri() + state)
         return page, page.locator("figure.live").all()
 
@@ -160,8 +130,11 @@ def reset(figure, status):
 
 
 def points_of(figure):
-    """The coordinates of each line that moves."""
+    """The coordinates of each line that moves, in the drawings or in the still images of them."""
     paths = figure.locator("[data-name]").evaluate_all("all => all.map(e => e.getAttribute('d'))")
+    for still in figure.locator(".still").all():
+        svg = base64.b64decode(still.get_attribute("src").split(",")[1]).decode()
+        paths += re.findall(r'data-name="[^>]* d="([^"]*)"', svg)
     return [[float(x) for x in re.findall(r"-?\d+\.\d", path)] for path in paths]
 
 
@@ -412,7 +385,7 @@ def test_a_figure_moves_in_jupyterlab_when_its_cell_has_run(browser, lab):
     page.wait_for_function(f"{session}?.kernel?.status == 'idle'")
     page.evaluate("jupyterapp.commands.execute('runmenu:run-all')")
     figure = page.locator("figure.live")
-    figure.locator("form:not([hidden])").wait_for()
+    figure.locator("form").wait_for()
     before = page.url
     figure.locator("[name=epochs]").press("ArrowRight")
     assert "after 1 epoch;" in status_of(figure) and page.url == before
