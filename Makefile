@@ -76,8 +76,8 @@ ifdef CHROMIUM
 else
 	@echo "No Chromium here, hence no PDF: install the package chromium (or Google Chrome), and run: make pages"
 endif
-	@echo "The report is made:"; for file in html/index.html report.pdf answers.pdf; do \
-		if test -f $(BUILD)/$$file; then echo "$$(pwd)/$(BUILD)/$$file"; fi; done
+	@cd $(BUILD); echo "The report is made:"; \
+		for file in html/index.html report.pdf answers.pdf; do if test -f $$file; then echo "$$(pwd)/$$file"; fi; done
 
 # What a reader takes along. The modules lie beside the notebooks, which import them uninstalled.
 TAKEN := $(BUILD)/matrix-factorisation
