@@ -66,25 +66,51 @@ def test_no_file_names_a_path_of_this_machine():
             assert f"{place}/".encode() not in path.read_bytes(), path
 
 
+REFRESH = [sys.executable, ROOT / "tools/refresh.py"]
+
+
+def write_notebook(path, *sources, **metadata):
+    cells = [nbformat.v4.new_code_cell(source, metadata=metadata) for source in sources]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def test_refresh_stores_one_form(tmp_path):
+    """The same of a notebook with other ids and old times; nothing where a cell fails."""
+    work = "import os; print(1, flush=True); print('JPY_SESSION_NAME' in os.environ)"
+    paths = [write_notebook(tmp_path / "a.ipynb", work)]
+    paths += [write_notebook(tmp_path / "b.ipynb", work, execution={"iopub.status.busy": "2026"})]
+    fails = write_notebook(tmp_path / "fails.ipynb", "1", "1 / 0")
+    before = fails.read_bytes()
+    opened = os.environ | {"JPY_SESSION_NAME": "a.ipynb"}  # as in a terminal of JupyterLab
+    run = subprocess.run([*REFRESH, *paths, fails], capture_output=True, text=True, env=opened)
+    assert run.returncode == 1 and run.stderr == (
+        "fails.ipynb is left as it was: cell [2] fails: ZeroDivisionError: division by zero\n"
+    )
+    assert paths[0].read_bytes() == paths[1].read_bytes() and fails.read_bytes() == before
+    [cell] = nbformat.read(paths[0], 4).cells
+    assert [output.text for output in cell.outputs] == ["1\nFalse\n"] and not cell.metadata
+
+
 @pytest.mark.usefixtures("interruptible")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
-def test_refresh_that_is_ended_leaves_neither_process_nor_change(tmp_path, number):
-    notebook, started = tmp_path / "long.ipynb", tmp_path / "started"
-    work = f"import os, time; open({str(started)!r}, 'w').write(str(os.getpid())); time.sleep(90)"
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(work)]), notebook)
-    before = notebook.read_bytes()
-    command = [sys.executable, ROOT / "tools/refresh.py", notebook]
-    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+def test_refresh_that_is_ended_leaves_neither_process_nor_change(tmp_path):
+    runs = {}
+    for number in (signal.SIGINT, signal.SIGKILL):
+        started = tmp_path / f"started-{number}"
+        work = f"import os, time; print(os.getpid(), file=open({str(started)!r}, 'w', 1))"
+        notebook = write_notebook(tmp_path / f"{number}.ipynb", f"{work}; time.sleep(90)")
+        run = subprocess.Popen([*REFRESH, notebook], stderr=subprocess.PIPE, text=True)
+        runs[number] = run, started, notebook, notebook.read_bytes()
     end = time.monotonic() + 60
-    while not (started.exists() and started.read_text()) and time.monotonic() < end:
-        time.sleep(0.05)
-    kernel = int(started.read_text())
-    run.send_signal(number)
-    errors = run.communicate(timeout=30)[1]
-    if number == signal.SIGINT:
-        assert run.returncode == 1 and errors.startswith("interrupted: notebooks that were not")
-    while Path(f"/proc/{kernel}").exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    with pytest.raises(ProcessLookupError):
-        os.kill(kernel, 0)
-    assert notebook.read_bytes() == before
+    for number, (run, started, notebook, before) in runs.items():
+        while not (started.exists() and started.read_text()) and time.monotonic() < end:
+            time.sleep(0.05)
+        run.send_signal(number)
+        errors = run.communicate(timeout=30)[1]
+        if number == signal.SIGINT:
+            assert run.returncode == 1 and errors.startswith("interrupted: notebooks that were not")
+        while Path(f"/proc/{started.read_text().strip()}").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(started.read_text()), 0)
+        assert notebook.read_bytes() == before
