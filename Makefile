@@ -85,7 +85,7 @@ TAKEN := $(BUILD)/matrix-factorisation
 zip:
 	@rm -rf $(TAKEN)
 	@mkdir -p $(TAKEN)/notebooks/live $(TAKEN)/notebooks/mf_train $(TAKEN)/notebooks/data/movielens
-	@cp CITATION.cff LICENSE* $(TAKEN)
+	@cp CITATION.cff LICENSE* report/zip/README.md $(TAKEN)
 	@for list in environment.yml requirements.txt; do grep -v -e "-e \.$$" $$list >$(TAKEN)/$$list; done
 	@cp live/*.* $(TAKEN)/notebooks/live
 	@cp notebooks/*.* mf_*.py $(TAKEN)/notebooks
@@ -157,7 +157,7 @@ clean:
 # the rest in a third of pip's time. It does not read pip's configuration, so where that is needed pip takes over. The packages
 # of before are replaced when the new ones are complete; without a network they go on.
 $(READY):
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, and $(PYTHON) is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 to 3.14 is needed, and $(PYTHON) is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2] if not (3, 11) <= sys.version_info < (3, 15) else 0)'
 	@echo "Installing the packages of requirements.txt, about 2 GB: half a minute to four minutes."
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)

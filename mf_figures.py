@@ -40,6 +40,7 @@ STYLE = {
 }
 plt.rcParams.update(STYLE)
 
+SCRIPT = r"(?<=</figure>)\n<style>.*</script>"  # in what a cell shows; it is not stored
 LIVE_FILES = ["live.css", "algorithm.js", "training.js", "figures.js", "recommend.js"]
 
 

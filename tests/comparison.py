@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile
 
+from mf_figures import SCRIPT
+
 OTHER_PROCESSOR = Path(__file__).with_name("other_processor")
-SCRIPT = r"(?<=</figure>)\n<style>.*</script>"  # what moves a figure that was just run: mf_figures
 SVG = r"data:image/svg\+xml;base64,([\w+/=]+)"
 OFF_PIXELS = 2e-4  # of a picture: a last digit decides where an edge falls, too
 # The spaces before a number make columns; the letters are those of an SVG's paths.

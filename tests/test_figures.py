@@ -8,12 +8,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from comparison import SCRIPT
 from conftest import ROOT
 from matplotlib.colors import to_hex
 
 import mf_figures
-from mf_figures import live, packed
+from mf_figures import SCRIPT, live, packed
 
 
 def shown_by(monkeypatch, *arguments, **options):

@@ -7,6 +7,7 @@ What would differ from run to run is dropped or put into one form: a second run 
 """
 
 import os
+import re
 import subprocess
 import sys
 from base64 import b64decode
@@ -18,12 +19,13 @@ import yaml
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, DeadKernelError
 
+from mf_figures import SCRIPT
+
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.txt"
 NOTEBOOKS = ROOT / "notebooks"
 PICTURED = NOTEBOOKS / "3.1-masked-factorisation.ipynb"  # its first figure is on the first page
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-READERS = "JPY_SESSION_NAME", "COLAB_RELEASE_TAG"  # with one of them live figures bring a script
 ASKED_FOR = "# Written from environment.yml by `make refresh`: change that file, not this one."
 NEEDED = "# What these need, on every platform:"
 # Torch's Linux wheels on the default index ask for these; its CPU build does not.
@@ -63,7 +65,7 @@ def refresh(path):
     client.coalesce_streams = True  # what is printed arrives in one piece or in several
     client.extra_arguments = ["--log-level=CRITICAL"]  # a kernel that is ended complains
     try:
-        client.execute(env={k: x for k, x in os.environ.items() if k not in READERS})
+        client.execute()
     except (CellControlSignal, DeadKernelError) as error:
         kind, value = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
         where = f"{path.name} is left as it was: cell [{client.code_cells_executed}] fails"
@@ -80,6 +82,9 @@ def normalised(notebook):
         cell.metadata.pop("execution", None)
         if "nbval-ignore-output" in cell.metadata.get("tags", []):
             cell.outputs = []
+        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
+            if "text/html" in data:
+                data["text/html"] = re.sub(SCRIPT, "", data["text/html"], flags=re.DOTALL)
     return notebook
 
 
