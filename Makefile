@@ -25,15 +25,15 @@ PRINT = { rm -f $(BUILD)/half.pdf; "$(CHROMIUM)" --headless --no-sandbox --disab
 .PHONY: report pages links test processors notebooks fuzz lint lab assignment mark data bench refresh clean
 .DELETE_ON_ERROR:
 
-report: $(READY) course  ## execute and check the notebooks, render the report, print the table of claims
+report: $(READY)  ## execute and check the notebooks, render the report, print the table of claims
 	@echo "Executing the notebooks, and comparing with what is stored: one to four minutes."
-	@rm -f $(DIFFERENCES)
-	@DIFFERENCES=$(DIFFERENCES) $(PYTEST) --dist loadfile --tb=no -r "" $(NBVAL) notebooks; echo $$? >$(BUILD)/status
-	@$(MAKE) --no-print-directory READY= source
-	@$(BIN)/python -m mf_claims $(BUILD)/source || echo 1 >$(BUILD)/status
-	@$(MAKE) --no-print-directory READY= pages
-	@cat $(DIFFERENCES) 2>/dev/null; read status <$(BUILD)/status; test $$status = 0 || \
-		{ echo "The pages are made from the stored outputs, but not all was found again: see above."; exit 1; }
+	@mkdir -p $(BUILD); rm -f $(DIFFERENCES); status=0; \
+	$(MAKE) --no-print-directory READY= course || status=1; \
+	DIFFERENCES=$(DIFFERENCES) $(PYTEST) --dist loadfile --tb=no -r "" $(NBVAL) notebooks || status=1; \
+	$(MAKE) --no-print-directory READY= source; \
+	$(BIN)/python -m mf_claims $(BUILD)/source || status=1; \
+	$(MAKE) --no-print-directory READY= pages || status=1; \
+	if test $$status != 0; then cat $(DIFFERENCES); echo "Not all was found again: see above."; exit 1; fi 2>/dev/null
 DIFFERENCES := $(BUILD)/differences.txt
 
 # 4.1 on the course's ratings too, where they are at hand: in the folder that COURSE names, or from `make data`.
