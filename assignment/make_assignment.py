@@ -1,7 +1,8 @@
 """The student edition, build/assignment: `make assignment`, with SEED=7 for other figures.
 
-Beside it are written what only an instructor needs: key.json, the rubrics with their figures, and
-nbgrader/source, the same with solutions and hidden tests, for nbgrader's formgrader.
+Beside it is written what only an instructor needs: seed.txt, for marking; rubrics.md, with the
+figures of the questions in words; and nbgrader/source, the same edition with solutions and hidden
+tests, in whose formgrader these questions are marked.
 """
 
 import argparse
@@ -16,11 +17,9 @@ import nbformat
 import pandas as pd
 import tasks
 import torch
-from gradebook import code_of, read_roster
 from jinja2 import Template
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from submissions import EMPTY
-from tasks import HERE, ROOT, answered, cases, seed_of
+from tasks import HERE, ROOT, all_tasks, cases, seed_of, with_answers
 
 from mf_core import gd_factorize_masked, sgd_factorize, sgd_factorize_masked
 from mf_data import Ratings, load_coursework_matrix, load_ratings
@@ -28,6 +27,7 @@ from mf_data import Ratings, load_coursework_matrix, load_ratings
 FEWEST = 20  # ratings of a film, as 4.1.toml and students.md say: the students' run is short
 RUN = {"rank": 5, "num_epochs": 500, "lr": 3e-4}  # of 4.1; at a rate of 1e-3 it overflows
 PACKAGES = "torch numpy pandas matplotlib jupyterlab ipykernel".split()
+EMPTY = "*Your answer here.*"
 STUB = "    # Your code here ({}).\n    raise NotImplementedError()\n"
 REGION = "    ### BEGIN SOLUTION\n{}\n    ### END SOLUTION\n"
 HIDDEN = "\n### BEGIN HIDDEN TESTS\ncheck({0!r}, {0}, {1!r})\n### END HIDDEN TESTS"
@@ -87,7 +87,7 @@ def as_code(matrix):
 
 def figures(A, M, ratings):
     """The expected figures: what the solutions give on this matrix and ratings, from seed 0."""
-    run = {name: tasks.function_of(task) for name, task in tasks.tasks().items()}
+    run = {name: tasks.function_of(task) for name, task in all_tasks().items()}
     torch.manual_seed(0)
     U, V = sgd_factorize(A, 2)  # in this function, mf_core's take the place of the notebooks'
     loss, svd_loss = run["loss_of"](A, U, V), run["truncated"](A)[1]
@@ -129,17 +129,17 @@ def cells_of(section, known, seed, solved):
         kind = next(k for k in ("task", "question", "paste", "text", "code") if k in cell)
         name = f"{'run' if cell.get('run') is False else kind}-{section.replace('.', '-')}-{number}"
         if kind in ("task", "paste"):
-            task = tasks.tasks()[cell[kind]]
-            body = REGION.format(tasks.solution(task).removeprefix(tasks.head(task)).rstrip())
+            task = all_tasks()[cell[kind]]
+            body = REGION.format(task.solution.removeprefix(task.head).rstrip())
             name = f"{kind}-{task.name}"
             points = sum(case["points"] for case in cases(task, 0))
             stub = STUB.format(f"{points} points" if kind == "task" else "not marked again")
-            yield graded(new_code_cell(tasks.head(task) + (body if solved else stub)), name, "task")
+            yield graded(new_code_cell(task.head + (body if solved else stub)), name, "task")
         if kind == "task":
             test = f'check("{task.name}", {task.name})'
             if solved:
                 found = cases(task, seed_of(seed, "hidden", task.name))
-                test += HIDDEN.format(task.name, [answered(task, case) for case in found])
+                test += HIDDEN.format(task.name, [with_answers(task, case) for case in found])
             yield graded(new_code_cell(test), f"test-{task.name}", "test", points)
         elif kind == "question":
             asks = f"{Template(cell['text']).render(known).strip()} ({cell['points']} points)"
@@ -180,55 +180,42 @@ def write_edition(folder, data, visible, seed, solved=False):
     titles.to_csv(folder / "titles.csv", index_label="movie")
 
 
-def questions(known):
-    """The questions by name, each with a rubric that has these figures in it."""
-    by_name = {}
+def rubrics(known):
+    """The rubrics of the questions in words, with these figures in them, as a page."""
+    parts = ["# Rubrics", "The figures are those of the solutions, from seed 0."]
     for section, template in tasks.sections().items():
         for cell in filter(lambda cell: "question" in cell, template["cells"]):
-            rubric = cell["rubric"].strip().format(**known)
-            asked = {"section": section, "points": cell["points"], "asks": cell["text"].strip()}
-            by_name[cell["question"]] = asked | {"rubric": rubric}
-    return by_name
+            parts.append(f"## {section} {cell['question']} ({cell['points']} points)")
+            parts += [cell["text"].strip(), cell["rubric"].strip().format(**known)]
+    return "\n\n".join(parts) + "\n"
 
 
-def make(build, seed=0, roster=None):
-    """Write both editions and the key into the folder build; return the key.
-
-    With a roster, each of its students gets an edition of their own, with another matrix and
-    order of the users; the key has the rubrics with their figures, by the code of ID and of name.
-    """
+def make(build, seed=0):
+    """Write both editions, the rubrics and the seed into the folder build; return the figures."""
     data = *draw_matrix(seed), draw_ratings(seed)
     known = figures(*data)
-    key = {"seed": seed, "figures": known, "questions": questions(known), "own": {}}
     visible = {
-        name: [answered(task, case) for case in cases(task, seed_of(seed, "visible", name))]
-        for name, task in tasks.tasks().items()
+        name: [with_answers(task, case) for case in cases(task, seed_of(seed, "visible", name))]
+        for name, task in all_tasks().items()
     }
     write_edition(build / "assignment", data, visible, seed)
     write_edition(build / "nbgrader/source/coursework", data, visible, seed, solved=True)
-    for id_, name in read_roster(roster)[2] if roster else []:
-        own_seed = seed_of(seed, "own", id_, name)
-        data = *draw_matrix(own_seed), draw_ratings(own_seed)
-        folder = re.sub(r"[^\w .-]", "-", f"{name}_{id_}")
-        write_edition(build / "assignment-per-student" / folder, data, visible, seed)
-        own = questions(figures(*data))
-        key["own"] |= {code_of(word): own for word in (id_, name)}
-    (build / "key.json").write_text(json.dumps(key, indent=1), encoding="utf-8")
-    return key
+    (build / "rubrics.md").write_text(rubrics(known), encoding="utf-8")
+    (build / "seed.txt").write_text(str(seed))
+    return known
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, default=ROOT / "build")
     parser.add_argument("--seed", type=int, default=0, help="of another matrix, users and tests")
-    parser.add_argument("--per-student", type=Path, help="a table of students (ID, Name)")
     arguments = parser.parse_args()
-    make(arguments.build, arguments.seed, arguments.per_student)
+    make(arguments.build, arguments.seed)
     if arguments.seed:
         print("Drawn until SVD and SGD differ in two decimals and the completion beats the mean.")
-    print(f"For students: {arguments.build}/assignment; if asked for, assignment-per-student")
+    print(f"For students: {arguments.build}/assignment")
     print(f"For nbgrader: {arguments.build}/nbgrader/source/coursework (has the solutions)")
-    print(f"For you:      {arguments.build}/key.json, the rubrics and expected figures")
+    print(f"For you:      {arguments.build}/rubrics.md; marking needs {arguments.build}/seed.txt")
 
 
 if __name__ == "__main__":
