@@ -9,7 +9,6 @@ import argparse
 import json
 import re
 import shutil
-import tomllib
 from itertools import compress
 from pathlib import Path
 
@@ -65,7 +64,7 @@ def teaches(A, M):
 def draw_ratings(seed):
     """MovieLens' films with FEWEST ratings or more; with a seed, the users in another order.
 
-    "A Beautiful Mind" is not rated by user 5, whoever that is.
+    Whoever is user 5 has not rated "A Beautiful Mind".
     """
     ratings = load_ratings()
     chosen = ratings.M.sum(1) >= FEWEST
@@ -110,12 +109,10 @@ def figures(A, M, ratings):
 
 def graded(cell, name, kind, points=None):
     """The cell with nbgrader's metadata: its kind is read-only, task, test or answer."""
+    locked = kind in ("read-only", "test")
     marks = {"schema_version": 3, "grade_id": name, "task": False, "grade": points is not None}
-    marks |= {"solution": kind in ("task", "answer"), "locked": kind in ("read-only", "test")}
-    marks |= {} if points is None else {"points": points}
-    cell.metadata = {"nbgrader": marks}
-    if marks["locked"]:
-        cell.metadata |= {"editable": False, "deletable": False}
+    marks |= {"solution": not locked, "locked": locked} | ({"points": points} if points else {})
+    cell.metadata = {"nbgrader": marks} | dict.fromkeys(["editable", "deletable"] * locked, False)
     cell.id = re.sub("[^a-z0-9-]", "-", name)
     return cell
 
@@ -132,15 +129,14 @@ def cells_of(section, known, seed, solved):
             task = all_tasks()[cell[kind]]
             body = REGION.format(task.solution.removeprefix(task.head).rstrip())
             name = f"{kind}-{task.name}"
-            points = sum(case["points"] for case in cases(task, 0))
-            stub = STUB.format(f"{points} points" if kind == "task" else "not marked again")
+            stub = STUB.format(f"{task.points} points" if kind == "task" else "not marked again")
             yield graded(new_code_cell(task.head + (body if solved else stub)), name, "task")
         if kind == "task":
             test = f'check("{task.name}", {task.name})'
             if solved:
                 found = cases(task, seed_of(seed, "hidden", task.name))
                 test += HIDDEN.format(task.name, [with_answers(task, case) for case in found])
-            yield graded(new_code_cell(test), f"test-{task.name}", "test", points)
+            yield graded(new_code_cell(test), f"test-{task.name}", "test", task.points)
         elif kind == "question":
             asks = f"{Template(cell['text']).render(known).strip()} ({cell['points']} points)"
             yield graded(new_markdown_cell(asks), f"asks-{cell[kind]}", "read-only")
@@ -156,38 +152,35 @@ def write_edition(folder, data, visible, seed, solved=False):
     A, M, ratings = data
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    run = ", ".join(f"{name}={value}" for name, value in RUN.items())
     for section in tasks.sections():
         path = tasks.notebook(section)
         title = nbformat.read(path, 4).cells[0].source.splitlines()[0].removeprefix("# ")
-        known = {"A": as_code(A), "M": as_code(M.int()), "title": title}
-        known["run"] = ", ".join(f"{name}={value}" for name, value in RUN.items())
-        kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-        book = new_notebook(cells=list(cells_of(section, known, seed, solved)))
-        book.metadata = {"kernelspec": kernel}
+        known = {"A": as_code(A), "M": as_code(M.int()), "title": title, "run": run}
+        cells = list(cells_of(section, known, seed, solved))
+        book = new_notebook(cells=cells, metadata={"kernelspec": kernel})
         nbformat.write(book, folder / path.name)
     (folder / "checks.json").write_text(json.dumps(visible), encoding="utf-8")
     shutil.copy(HERE / "checks.py", folder)
-    listed = (ROOT / "requirements.txt").read_text().splitlines()
-    packages = [line for line in listed if line.split("==")[0] in PACKAGES]
+    locked = (ROOT / "requirements.txt").read_text().splitlines()
+    packages = [line for line in locked if line.split("==")[0] in PACKAGES]
     (folder / "requirements.txt").write_text("\n".join(packages) + "\n")
-    rules = tomllib.loads((HERE / "coursework.toml").read_text(encoding="utf-8"))
-    readme = Template((HERE / "students.md").read_text(encoding="utf-8"))
-    readme = readme.render(rules=rules, packages=packages) + "\n"
-    (folder / "README.md").write_text(readme, encoding="utf-8")
+    readme = Template((HERE / "students.md").read_text(encoding="utf-8")).render(packages=packages)
+    (folder / "README.md").write_text(readme + "\n", encoding="utf-8")
     torch.save(ratings.A.half(), folder / "ratings.pt")  # half stars are exact in half precision
     shutil.copy(ROOT / "data/movielens/README.txt", folder / "movielens.txt")  # its licence
-    titles = pd.DataFrame({"name": ratings.titles})
-    titles.to_csv(folder / "titles.csv", index_label="movie")
+    pd.Series(ratings.titles, name="name").to_csv(folder / "titles.csv", index_label="movie")
 
 
 def rubrics(known):
     """The rubrics of the questions in words, with these figures in them, as a page."""
-    parts = ["# Rubrics", "The figures are those of the solutions, from seed 0."]
+    page = "# Rubrics\n\nThe figures are those of the solutions, from seed 0.\n"
     for section, template in tasks.sections().items():
         for cell in filter(lambda cell: "question" in cell, template["cells"]):
-            parts.append(f"## {section} {cell['question']} ({cell['points']} points)")
-            parts += [cell["text"].strip(), cell["rubric"].strip().format(**known)]
-    return "\n\n".join(parts) + "\n"
+            page += f"\n## {section} {cell['question']} ({cell['points']} points)\n"
+            page += cell["text"] + cell["rubric"].format(**known)
+    return page
 
 
 def make(build, seed=0):

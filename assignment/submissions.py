@@ -77,6 +77,11 @@ class Edition:
                     if name.startswith("code-"):
                         self.setups[section] = cell.source
 
+    def set_up(self, found):
+        """(label, source) of the cells to run before any other, for these tasks."""
+        needed = sorted({task.section for task in found})
+        return [("a given cell", self.setups[section]) for section in needed]
+
     def read_entry(self, path):
         """All notebooks of an entry, and sentences on what cannot be read."""
         found, notes = [], []

@@ -39,7 +39,7 @@ def notebook(section):
 
 @cache
 def all_tasks():
-    """The tasks by name: what the template says, the section, the head and the solution.
+    """The tasks by name: what the template says, section, head, solution and points.
 
     The head is the function's first lines, which the student gets.
     """
@@ -49,6 +49,7 @@ def all_tasks():
             if name := cell.get("task"):
                 head, body = _answer(section, name, cell["doc"])
                 known = {"name": name, "section": section, "head": head, "solution": head + body}
+                known["points"] = sum(case["points"] for case in cell["cases"])
                 found[name] = SimpleNamespace(**cell, **known)
     return found
 
