@@ -10,10 +10,9 @@ import os
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from checks import explain, judge, listed
 from sandbox import Sandbox, without_paths
@@ -21,38 +20,29 @@ from submissions import NOT_WRITTEN, Edition, choose, entries, file_name
 from tasks import ROOT, all_tasks, cases, seed_of, with_answers
 
 
-class Check(NamedTuple):
-    """One check of a task; slip is a known mistake, and text explains what is not right."""
-
-    name: str
-    points: float
-    maximum: int
-    slip: str | None
-    text: str
-
-
 @dataclass
 class Mark:
-    """The marks for a task; state is "look" where a person has to look at it."""
+    """What a task gets; state is "look" where a person has to look at it.
+
+    checks has a line for each check, texts what is to be said of each mistake, once.
+    """
 
     task: object
-    remark: str
-    state: str
-    checks: list[Check]
-
-    @property
-    def points(self):
-        return sum(check.points for check in self.checks)
+    remark: str = ""
+    state: str = ""
+    points: float = 0
+    checks: list = field(default_factory=list)
+    texts: dict = field(default_factory=dict)
 
 
 def run(name, path, sandbox, edition, seed):
     """Run a student's notebooks, and call the functions on inputs drawn from the name.
 
-    Returns {task: [(case, outcome), ...]}, {task: remark on where it was found}, and sentences on
-    files and cells that have errors.
+    Returns (task, [(case, outcome), ...], remark on where it was found) for all tasks, and
+    sentences on files and cells with errors.
     """
     notebooks, notes = edition.read_entry(path)
-    chosen = {task: choose(task, notebooks, notes) for task in all_tasks()}
+    chosen = {task: choose(task, notebooks) for task in all_tasks()}
     outcomes, jobs = {task: [] for task in chosen}, []
     for book in notebooks:
         if found := [all_tasks()[task] for task in chosen if chosen[task][0] is book]:
@@ -66,29 +56,33 @@ def run(name, path, sandbox, edition, seed):
                 notes.append(f"{label}: {without_paths(outcome['error'])}")
         for case, outcome in zip(calls, received[len(cells) :], strict=True):
             outcomes[case["function"]].append((case, outcome))
-    return outcomes, {task: remark for task, (_, remark) in chosen.items()}, notes
+    return [(x, outcomes[x.name], chosen[x.name][1]) for x in all_tasks().values()], notes
 
 
-def mark_task(task, outcomes, remark, charged):
+def mark_task(task, outcomes, found, charged):
     """The marks for a task, from the outcomes of its calls and a remark on where it was found.
 
     A known mistake keeps half of a check's points. charged, {slip: task}, has those that were
-    charged in a task before: they are not charged again.
+    charged in tasks before: they are not charged again.
     """
-    mark = Mark(task, "", "" if remark in ("", NOT_WRITTEN) else "look", [])
+    mark, slips = Mark(task, state="" if found in ("", NOT_WRITTEN) else "look"), []
     for case, outcome in outcomes:
         meaning, slip, text = diagnose(task, case, outcome)
-        if meaning and "value" in outcome and len(mark.checks) > 1:
-            slip = slip or mark.checks[-1].slip  # what follows from a slip is not always recognised
-        share = 1 if not meaning or slip in charged else 0.5 if slip else 0
-        mark.checks.append(Check(case["name"], share * case["points"], case["points"], slip, text))
+        if meaning and "value" in outcome and len(slips) > 1:
+            slip = slip or slips[-1]  # what follows from a slip in a step is not always recognised
+        points = (1 if not meaning or slip in charged else 0.5 if slip else 0) * case["points"]
+        line = f"- {'✗' if meaning else '✓'} {case['name']}: {points:g} of {case['points']}"
+        mark.checks.append(line + (f" (charged in {charged[slip]})" if slip in charged else ""))
+        mark.texts.setdefault(slip or text, text)
+        mark.points += points
         mark.remark = mark.remark or meaning
         if meaning not in ("", NOT_WRITTEN) and not slip:
             mark.state = "look"
-    for slip in {check.slip for check in mark.checks if check.slip}:
-        if charged.setdefault(slip, task.name) != task.name:
-            mark.remark += f" The same as in {charged[slip]}: not charged again."
-    mark.remark = f"{mark.remark} {remark}".strip()
+        slips.append(slip)
+    for again in {charged[slip] for slip in slips if slip in charged}:
+        mark.remark += f" The same as in {again}: not charged again."
+    charged |= {slip: task.name for slip in slips if slip and slip not in charged}
+    mark.remark = f"{mark.remark} {found}".strip()
     return mark
 
 
@@ -119,13 +113,10 @@ def feedback(name, marks, notes):
         title = f"{mark.task.section} {mark.task.name}"
         page += f"\n## {title}: {mark.points:g} of {mark.task.points} points\n\n"
         if mark.state:
-            page += "The checks do not recognise what happened: a person looks at it.\n\n"
-        blocks = {} if mark.checks else {"": mark.remark}
-        for name, points, most, slip, text in mark.checks:
-            before = " (charged before)" if text and points == most else ""
-            page += f"- {'✗' if text else '✓'} {name}: {points:g} of {most}{before}\n"
-            blocks.setdefault(slip or text, text)  # each mistake once
-        page += "".join(map(fenced, filter(None, blocks.values())))
+            page += "The checks do not recognise all that happened: a person looks at it.\n\n"
+        page += "\n".join(mark.checks) + "\n"
+        texts = mark.texts.values() if mark.checks else [mark.remark]
+        page += "".join(fenced(text) for text in texts if text)
     if notes:
         page += "\n## When your notebooks were read and run\n" + fenced("\n".join(notes))
         page += "\nA cell that stops costs no points by itself. The cells after it were run.\n"
@@ -159,34 +150,32 @@ def write(folder, results):
         csv.writer(file).writerows(rows)
 
 
-def mark_all(submissions, build, marks=None, jobs=None, **limits):
+def mark_all(submissions, build, folder=None, jobs=None, **limits):
     """Mark all entries of the folder submissions; return [(name, marks, notes), ...].
 
-    The folder marks gets the results, and must be new or empty; by default it is a new one with
-    date and time in its name.
+    The folder for the results must be new or empty; by default it is a new one with date and time
+    in its name.
     """
     source = (build / "assignment").resolve()
     if not source.is_dir() or not (build / "seed.txt").is_file():
         raise SystemExit(f"{source} is not there: run `make assignment` first, as you set it")
-    if not submissions.is_dir():
-        raise SystemExit(f"SUBMISSIONS is {str(submissions)!r}, which is not a folder")
-    folder = marks or build / "marks" / f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
+    if not submissions.is_dir() or not entries(submissions):
+        raise SystemExit(f"SUBMISSIONS={submissions} is not a folder, or has no submission in it")
+    folder = folder or build / "marks" / f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
     if folder.exists() and any(folder.iterdir()):
         raise SystemExit(f"{folder} has files in it, which stay: name a new folder by MARKS=folder")
     same_for_all = Sandbox(source, **limits), Edition(source), (build / "seed.txt").read_text()
     pool, results = ThreadPoolExecutor(jobs or os.cpu_count()), []
     waiting = {pool.submit(run, *x, *same_for_all): x[0] for x in entries(submissions).items()}
     for number, job in enumerate(as_completed(waiting), 1):
-        outcomes, remarks, notes = {}, {}, []
         try:
-            outcomes, remarks, notes = job.result()
-            charged = {}
-            found = [mark_task(x, outcomes[n], remarks[n], charged) for n, x in all_tasks().items()]
+            (found, notes), charged = job.result(), {}
+            marks = [mark_task(*x, charged) for x in found]
         except Exception as error:  # one student's must not stop the others' marking
-            remark = f"It cannot be marked: {error!r:.200}"
-            found = [mark_task(task, [], remark, {}) for task in all_tasks().values()]
-        results.append((waiting[job], found, notes))
-        points, look = sum(x.points for x in found), sum(x.state == "look" for x in found)
+            notes = [f"It cannot be marked: {error!r:.200}"]
+            marks = [Mark(task, notes[0], "look") for task in all_tasks().values()]
+        results.append((waiting[job], marks, notes))
+        points, look = sum(x.points for x in marks), sum(x.state == "look" for x in marks)
         done = f"{number}/{len(waiting)} {waiting[job]}: {points:g} points, {look} to look at."
         print(done, *notes[:3], flush=True)
     results.sort(key=lambda result: result[0])
@@ -199,7 +188,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("submissions", type=Path)
     parser.add_argument("--build", type=Path, default=ROOT / "build")
-    parser.add_argument("--marks", type=Path, help="a new folder for the results")
+    parser.add_argument("--marks", type=Path, dest="folder", help="a new one")
     sys.stdout.reconfigure(errors="replace")  # names may be anything
     mark_all(**vars(parser.parse_args()))
 

@@ -6,18 +6,19 @@ A notebook is known by the functions in it, never by its name, and a given cell 
 import json
 import re
 import zipfile
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePath
+from typing import NamedTuple
 
 import nbformat
 from tasks import all_tasks, notebook, sections
 
 LARGEST, MOST = 20 * 2**20, 50  # bytes of a notebook, and notebooks of a student
 NOT_WRITTEN = "Not written."
+NOT_FOUND = "Not found: no notebook has a function of this name in a cell of code."
 
 
-@dataclass
-class Notebook:
+class Notebook(NamedTuple):
     """cells are (label, source) to run; stubs are the tasks whose cells are as they were given."""
 
     name: str
@@ -33,21 +34,17 @@ class Notebook:
 def entries(folder):
     """{name: path}: the folders, zip files and notebooks in a folder, one for each student.
 
-    The name is the entry's, without .zip or .ipynb. SystemExit if there is none, or if two names
-    are the same as names of files.
+    The name is the entry's, without .zip or .ipynb. SystemExit if two names are the same.
     """
     found, files = {}, {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(path for path in folder.iterdir() if not is_hidden(path.name)):
         packed = path.suffix.lower() in (".zip", ".ipynb") and not path.is_dir()
         name = path.stem if packed else path.name
-        if not is_hidden(name):
-            same = files.setdefault(file_name(name).casefold(), path)
-            if same != path:
-                both = f"{same.name} and {path.name} have the same name"
-                raise SystemExit(f"{folder}: {both}. Rename one, or take it away")
-            found[name] = path
-    if not found:
-        raise SystemExit(f"{folder} holds no submission: no folder, zip file or notebook")
+        same = files.setdefault(file_name(name).casefold(), path)
+        if same != path:
+            both = f"{same.name} and {path.name} have the same name"
+            raise SystemExit(f"{folder}: {both}. Rename one, or take it away")
+        found[name] = path
     return found
 
 
@@ -60,8 +57,21 @@ def is_hidden(name):
     return any(part.startswith((".", "__MACOSX")) for part in PurePath(name).parts)
 
 
-def is_notebook(name):
-    return name.lower().endswith(".ipynb") and not is_hidden(name)
+def files_in(path):
+    """(name, content) of the notebooks of an entry and of the zip files in it, links left out."""
+    inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+    for file in inside if not path.is_symlink() else []:
+        name = str(file.relative_to(path)) if file != path else path.name
+        if file.suffix.lower() not in (".zip", ".ipynb") or file.is_symlink() or is_hidden(name):
+            continue
+        with file.open("rb") as opened:
+            if name.lower().endswith(".ipynb"):
+                yield name, opened.read(LARGEST)
+            else:
+                archive = zipfile.ZipFile(opened)
+                for member in archive.namelist():
+                    if member.lower().endswith(".ipynb") and not is_hidden(member):
+                        yield member, archive.open(member).read(LARGEST)
 
 
 class Edition:
@@ -77,37 +87,14 @@ class Edition:
                     if name.startswith("code-"):
                         self.setups[section] = cell.source
 
-    def set_up(self, found):
-        """(label, source) of the cells to run before any other, for these tasks."""
-        needed = sorted({task.section for task in found})
-        return [("a given cell", self.setups[section]) for section in needed]
-
     def read_entry(self, path):
-        """All notebooks of an entry, and sentences on what cannot be read."""
+        """The notebooks of an entry, and sentences on those that cannot be read."""
         found, notes = [], []
-
-        def read(name, open_file, argument):
-            """Read a notebook, or those of a zip file, which may be anything at all."""
+        for name, data in islice(files_in(path), MOST):
             try:
-                with open_file(argument) as file:
-                    if is_notebook(name) and len(found) < MOST:
-                        found.append(self.read_notebook(name, file.read(LARGEST)))
-                    else:
-                        with zipfile.ZipFile(file) as archive:
-                            for inner in filter(is_notebook, archive.namelist()):
-                                read(inner, archive.open, inner)
-            except Exception as error:
+                found.append(self.read_notebook(name, data))
+            except Exception as error:  # of a file that may be anything at all
                 notes.append(f"{name} cannot be read: {type(error).__name__}: {error}"[:200])
-
-        inside = path.is_dir() and not path.is_symlink()
-        for file in sorted(path.rglob("*")) if inside else [path]:
-            name = str(file.relative_to(path if inside else path.parent))
-            if file.is_symlink():
-                notes.append(f"{name} is a link: not read.")
-            elif is_notebook(name) or (file.suffix.lower() == ".zip" and not is_hidden(name)):
-                read(name, file.open, "rb")
-            elif file == path:
-                notes.append(f"{name} is not a folder, a zip file or a notebook.")
         return found, notes
 
     def read_notebook(self, name, data):
@@ -123,19 +110,20 @@ class Edition:
                 book.stubs.add(given.removeprefix("task-"))
         return book
 
+    def set_up(self, found):
+        """(label, source) of the cells to run before those of a notebook with these tasks."""
+        needed = sorted({task.section for task in found})
+        return [("a given cell", self.setups[section]) for section in needed]
 
-def choose(task, notebooks, notes):
-    """The first notebook that has the task's function, and a remark if that is not all.
 
-    notes are sentences on what could not be read.
-    """
+def choose(task, notebooks):
+    """The first notebook that has the task's function, and a remark if that is not all."""
     written = [book for book in notebooks if book.programs(task)]
     if written:
         first, *others = written
         different = [book.name for book in others if book.programs(task) != first.programs(task)]
         return first, f"{different[0]} has it too; {first.name} counts." if different else ""
     sources = "\n".join(source for book in notebooks for _, source in book.cells)
-    own = set(re.findall(r"^[ \t]*def[ \t]+(\w+)", sources, re.MULTILINE)) - set(all_tasks())
-    if not own and any(task in book.stubs for book in notebooks):
-        return None, NOT_WRITTEN
-    return None, " ".join(["Not found: no notebook has it in a cell of code.", *notes[:3]])
+    unknown = set(re.findall(r"def[ \t]+(\w+)", sources)) - set(all_tasks())
+    untouched = any(task in book.stubs for book in notebooks) and not unknown
+    return None, NOT_WRITTEN if untouched else NOT_FOUND
