@@ -13,7 +13,7 @@ import nbformat
 import pandas as pd
 import pytest
 import torch
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell
 
 from mf_data import load_ratings
 
@@ -47,10 +47,6 @@ def mistaken(name, words):
     return tasks.with_mistake(task, next(m for m in task.mistakes if words in m["means"]))
 
 
-def squeezed(text):
-    return re.sub(r"\\n|\\|\s", "", text)
-
-
 def test_student_edition(build):
     """It has what it needs, and no line of a solution, no figure, no output."""
     folder = build / "assignment"
@@ -60,12 +56,11 @@ def test_student_edition(build):
     assert names == books + others.split()
     secret = set(re.findall(r"\d+\.\d{4}", (build / "rubrics.md").read_text()))
     for task in TASKS.values():
-        body = task.solution.removeprefix(task.head)
-        secret |= {squeezed(line) for line in body.splitlines() if "return U, V" not in line}
-    secret = {what for what in secret if len(what) > 10 or what[:1].isdigit()}
+        lines = task.solution.removeprefix(task.head).split("\n")
+        secret |= {re.sub(r"\s", "", line) for line in lines if len(line) > 20}
     assert len(secret) > 25
     for path in folder.iterdir():
-        text = squeezed(path.read_bytes().decode("utf-8", errors="replace"))
+        text = re.sub(r"\\n|\\|\s", "", path.read_bytes().decode("utf-8", errors="replace"))
         assert not [what for what in secret if what in text], path
     for name in books:
         cells = nbformat.read(folder / name, 4).cells
@@ -89,14 +84,11 @@ def test_known_mistakes(name):
 def test_visible_check(build, monkeypatch):
     """It says the input, what was expected, what came out and what that means."""
     monkeypatch.setattr(checks, "__file__", str(build / "assignment/checks.py"))
-    task = TASKS["sgd_factorize"]
-    checks.check(task.name, tasks.function_of(task))
-    with pytest.raises(checks.NotYetError) as error:
-        checks.check(task.name, tasks.function_of(task, mistaken(task.name, "old U[i]")))
-    text = str(error.value)
-    for part in ("one epoch", "torch.manual_seed(", "lr = 0.1", "A = tensor(", "the old U[i]"):
-        assert part in text
-    assert text.count("U = tensor(") == 2
+    name = "sgd_factorize"
+    checks.check(name, tasks.function_of(TASKS[name]))
+    parts = "one epoch.*manual_seed.*A = tensor.*lr = 0.1.*U = tensor.*U = tensor.*the old U"
+    with pytest.raises(checks.NotYetError, match=f"(?s){parts}"):
+        checks.check(name, tasks.function_of(TASKS[name], mistaken(name, "old U[i]")))
 
 
 def test_seed_draws_figures_that_teach():
@@ -180,75 +172,66 @@ NO_ANSWER = {  # lines of functions that compute nothing right, and what is said
 }
 
 
-def notebooks_with(edition, sources):
-    """{file: notebook} of the edition, with these functions in its cells."""
-    books = {}
+def write_books(folder, edition, sources, change=lambda cells: None):
+    """The edition's notebooks with these functions, without those of other sections."""
+    folder.mkdir(parents=True)
     for section in sorted({TASKS[name].section for name in sources}):
-        path = edition / tasks.notebook(section).name
-        books[path.name] = book = nbformat.read(path, 4)
+        book = nbformat.read(edition / tasks.notebook(section).name, 4)
         for cell in book.cells:
             kind, _, task = cell.metadata.nbgrader.grade_id.partition("-")
             if kind in ("task", "paste") and task in sources:
                 cell.source = sources[task]
-    return books
+        change(book.cells)
+        nbformat.write(book, folder / tasks.notebook(section).name)
 
 
-def with_odd_cells(books):
-    """Odd cells around right functions, in each notebook others."""
-    first, second, third, fourth, _ = books.values()
-    extra = ["while True:\n    pass", "import os\nos._exit(77)", "%matplotlib inline\n!echo ✓"]
-    first.cells[0:0] = map(new_code_cell, [*extra, PATCHES, "import sys\nsys.exit(0)"])
-    second.cells[1].source = "import numpy as np\n" + second.cells[1].source  # the given set-up
-    task = next(cell for cell in second.cells if cell.source == RIGHT["loss_of"])
-    task.source = task.source.replace("return ", "return np.float32(1) * ")
-    third.cells = third.cells[:1:-1]  # no set-up, and upside down
-    fourth.cells.insert(0, new_code_cell("def rate():\n    return 0.01"))
-    task = next(cell for cell in fourth.cells if cell.source == RIGHT["sgd_factorize_masked"])
-    task.source = task.source.replace("lr * e * V", "rate() / 0.01 * lr * e * V")
-    return books
-
-
-def write_books(folder, books):
-    folder.mkdir(parents=True)
-    for name, book in books.items():
-        nbformat.write(book, folder / name)
+def add_odd_cells(cells):
+    """Cells that loop, exit or patch the checks; a helper and an import; upside down."""
+    sources = [cell.source for cell in cells]
+    if RIGHT["sgd_factorize"] in sources and RIGHT["loss_of"] not in sources:
+        odd = ["while True:\n    pass", "import os\nos._exit(7)", "%matplotlib inline\n!echo ✓"]
+        cells[0:0] = map(new_code_cell, [*odd, PATCHES, "import sys\nsys.exit(0)"])
+    elif RIGHT["truncated"] in sources:
+        del cells[:2]  # the set-up too
+        cells.reverse()
+    elif RIGHT["sgd_factorize_masked"] in sources:
+        cells[1].source = "def rate():\n    return 0.01\n" + cells[1].source
+        task = cells[sources.index(RIGHT["sgd_factorize_masked"])]
+        task.source = task.source.replace("lr * e * V", "rate() / 0.01 * lr * e * V")
 
 
 @pytest.fixture(scope="module")
 def marked(build, tmp_path_factory):
-    """A folder with submissions of every kind: {name: {task: row of points.csv}}, and results."""
+    """The rows of points.csv for submissions of every kind, {name: {task: row}}; the folder."""
     if not shutil.which("bwrap"):
         pytest.skip("submissions run in bubblewrap, which is not installed here")
     course, given = tmp_path_factory.mktemp("course"), build / "assignment"
     folder = course / "handed in"
-    write_books(folder / "right", with_odd_cells(notebooks_with(given, RIGHT)))
-    other = notebooks_with(given, RIGHT | {"sgd_factorize": OTHER_STYLE})
+    write_books(folder / "right", given, RIGHT, add_odd_cells)
+    write_books(course / "one", given, RIGHT | {"sgd_factorize": OTHER_STYLE})
     cells = [
-        {"cell_type": x.cell_type, "source": x.source} for b in other.values() for x in b.cells
+        x for path in (course / "one").iterdir() for x in json.loads(path.read_bytes())["cells"]
     ]
     (folder / "one.ipynb").write_bytes(b"\xef\xbb\xbf" + json.dumps({"cells": cells}).encode())
-    broken = notebooks_with(given, MISTAKES)
-    broken["no notebook.ipynb"] = new_notebook(cells=[])
-    write_books(folder / "mistakes", broken)
-    (folder / "mistakes/no notebook.ipynb").write_bytes(b"[" * 100_000)
-    shutil.make_archive(folder / "mistakes in zip", "zip", folder / "mistakes")
-    shutil.rmtree(folder / "mistakes")
+    write_books(course / "mistakes", given, MISTAKES)
+    (course / "mistakes/no notebook.ipynb").write_bytes(b"[" * 100_000)
+    shutil.make_archive(folder / "mistakes", "zip", course / "mistakes")
     sources = {name: f"{TASKS[name].head}    {line}" for name, (line, _) in NO_ANSWER.items()}
-    write_books(folder / "no answer \udcff", notebooks_with(given, sources))
-    killer = {"judge": "import os\nos.kill(os.getppid(), 9)"}
-    write_books(folder / "=ends all", notebooks_with(given, killer))
+    write_books(folder / "no answer \udcff", given, sources)
+    write_books(folder / "=ends", given, {"judge": "import os\nos.kill(os.getppid(), 9)"})
     shutil.copytree(given, folder / "untouched")
     (folder / ("n" * 250)).mkdir()
     (folder / "broken.zip").write_bytes(b"PK")
-    (folder / "letter.docx").write_text("Dear instructor")
+    (folder / "letter.docx").touch()
     (folder / "link").symlink_to(folder / "right")
     before = contents(given), contents(folder)
     marking.mark_all(folder, build, course / "marks", jobs=2, **LIMITS)
     assert (contents(given), contents(folder)) == before
+    rows = {}
     with (course / "marks/points.csv").open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    names = dict.fromkeys(row["name"] for row in rows)
-    return {n: {row["task"]: row for row in rows if row["name"] == n} for n in names}, course
+        for row in csv.DictReader(file):
+            rows.setdefault(row["name"], {})[row["task"]] = row
+    return rows, course / "marks"
 
 
 def contents(folder):
@@ -259,9 +242,7 @@ def contents(folder):
 def test_right_functions_get_all_points(marked, student):
     """Whatever stands around them: cells that loop, exit, or patch the checks."""
     rows = marked[0][student].values()
-    assert {(row["points"] == row["maximum"], row["remark"], row["state"]) for row in rows} == {
-        (True, "", "")
-    }
+    assert not [row for row in rows if row["remark"] or row["state"]]
     assert sum(float(row["points"]) for row in rows) == 31
 
 
@@ -276,7 +257,7 @@ def test_right_functions_get_all_points(marked, student):
 ])  # fmt: skip
 def test_mistakes(marked, task, points, words, state):
     """A known mistake keeps half and is charged once; what is not recognised asks for a look."""
-    row = marked[0]["mistakes in zip"][task]
+    row = marked[0]["mistakes"][task]
     assert (row["points"], row["state"]) == (points, state) and words in row["remark"]
 
 
@@ -289,16 +270,16 @@ def test_mistake_in_the_start():
     assert marking.mark_task(task, outcomes, "", {"the start": "sgd_factorize"}).points == 1
 
 
-@pytest.mark.parametrize("task", NO_ANSWER)
-def test_no_answer(marked, task):
-    row = marked[0]["no answer ?"][task]
-    assert (row["points"], row["state"]) == ("0", "look") and NO_ANSWER[task][1] in row["remark"]
+def test_no_answer(marked):
+    for task, (_, words) in NO_ANSWER.items():
+        row = marked[0]["no answer ?"][task]
+        assert (row["points"], row["state"]) == ("0", "look") and words in row["remark"]
 
 
 @pytest.mark.parametrize(("student", "words", "state"), [
     ("untouched", "Not written.", ""), ("n" * 250, "Not found", "look"), ("link", "", "look"),
     ("broken", "BadZipFile", "look"), ("letter.docx", "Not found", "look"),
-    ("'=ends all", "", "look"),
+    ("'=ends", "", "look"),
 ])  # fmt: skip
 def test_nothing_that_runs(marked, student, words, state):
     """Each entry has its rows, with 0 points, a reason, and whether a person has to look."""
@@ -310,12 +291,12 @@ def test_nothing_that_runs(marked, student, words, state):
 
 def test_feedback(marked):
     """It has points, input, what was expected and what came out; a fence holds what is not ours."""
-    pages = {path.stem: path.read_text() for path in (marked[1] / "marks/feedback").iterdir()}
+    pages = {path.stem: path.read_text() for path in (marked[1] / "feedback").iterdir()}
     assert len(pages) == len(marked[0])
-    page = pages["mistakes in zip"]
-    assert "**16 of 31 points.**" in page and "1.1 sgd_factorize: 3.5 of 6 points\n" in page
-    assert "- ✗ one epoch: 1.5 of 3\n" in page and "- ✗ a table of ratings: 1 of 2\n" in page
-    first = page.split("## 1.1")[1].split("## 1.2")[0]
+    page = pages["mistakes"]
+    assert "**16 of 31 points.**" in page and "no notebook.ipynb cannot be read" in page
+    first = page.split("## 1.1 ")[1].split("## 1.2")[0]
+    assert first.startswith("sgd_factorize: 3.5 of 6 points\n") and "one epoch: 1.5 of 3\n" in first
     for part in (
         "with\nA = tensor(",
         "expected:\nU =",
@@ -323,10 +304,8 @@ def test_feedback(marked):
         "V was updated with",
     ):
         assert first.count(part) == 1
-    assert "no notebook.ipynb cannot be read" in page
-    loss_of = pages["no answer -"].split("## 1.2")[1].split("## 2.1")[0]
-    fence = re.search("\n(`+)text\n.*Exception: .*?\n\\1\n", loss_of, re.S)
-    assert fence and len(fence[1]) == 4
+    page = pages["no answer -"].split("## 1.2")[1].split("## 2.1")[0]
+    assert re.search("\n````text\n.*Exception: \n```\n# 31.*\n````\n", page, re.S)
 
 
 @pytest.mark.parametrize("text", ["plain", "```", "a ```` b\n`````\n", "~~~\n```text"])
@@ -369,20 +348,17 @@ def test_inputs_are_the_students_own():
     assert drawn[0] == drawn[2] and drawn[0][0]["args"]["A"] != drawn[1][0]["args"]["A"]
 
 
-def test_two_versions_of_a_function():
-    """The first counts, and a person is asked to look; a copy of the same is fine."""
-    books = [
-        submissions.Notebook(x, [("", RIGHT["judge"] + y)], set()) for x, y in ("a ", "b ", "c#")
-    ]
-    assert submissions.choose("judge", books[:2]) == (books[0], "")
-    assert submissions.choose("judge", books) == (books[0], "c has it too; a counts.")
+def test_which_function_counts():
+    """The first of two versions, with a look; a stub beside a function of another name, neither."""
 
+    def book(name, *sources, stubs=()):
+        return submissions.Notebook(name, [("", source) for source in sources], stubs)
 
-def test_another_name_is_not_found():
-    """So a stub beside an unknown function does not pass for an unwritten task."""
-    stub = submissions.Notebook("a", [], {"judge"})
+    a, b, c = (book(name, RIGHT["judge"] + end) for name, end in ("a ", "b ", "c#"))
+    assert submissions.choose("judge", [a, b]) == (a, "")
+    assert submissions.choose("judge", [a, b, c]) == (a, "c has it too; a counts.")
+    stub, other = book("stub", stubs={"judge"}), book("other", "def judgement(A, M, X): pass")
     assert submissions.choose("judge", [stub]) == (None, submissions.NOT_WRITTEN)
-    other = submissions.Notebook("b", [("", "def judgement(A, M, X): pass")], set())
     assert submissions.choose("judge", [stub, other]) == (None, submissions.NOT_FOUND)
 
 
