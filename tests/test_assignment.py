@@ -75,9 +75,7 @@ def test_known_mistakes(name):
     for seed in (1, 2):
         for case in (tasks.with_answers(task, case) for case in tasks.cases(task, seed)):
             assert checks.judge(case, *checks.call(tasks.function_of(task), case)) is None
-            seen |= {
-                words for words, value in case["mistakes"] if checks.judge(case, value) == words
-            }
+            seen |= {says for says, value in case["mistakes"] if checks.judge(case, value) == says}
     assert seen == {mistake["means"] for mistake in task.mistakes} and seen
 
 
@@ -148,10 +146,8 @@ for pipe in range(3, 20):
         except OSError:
             pass
 def loss_of(A, U, V): return True"""
-PATCHES = """
-import checks
-checks.judge = lambda *_, **__: None
-checks.near = lambda *_: True"""
+ODD = ["while True:\n    pass", "import os\nos._exit(7)", "%matplotlib inline\n!echo ✓"]
+ODD += ["import checks\nchecks.judge = checks.near = lambda *_: None", "import sys\nsys.exit(0)"]
 MISTAKES = {
     "sgd_factorize": mistaken("sgd_factorize", "with the old U"),
     "sgd_factorize_masked": mistaken("sgd_factorize_masked", "instead of the error"),
@@ -162,18 +158,18 @@ MISTAKES = {
 }
 NO_ANSWER = {  # lines of functions that compute nothing right, and what is said about it
     "sgd_factorize": ("while True: pass", f"over {SECONDS} s"),
-    "loss_of": ("raise Exception(chr(0xD800) + '\\n```\\n# 31' + 300 * '9')", "Exception: "),
+    "loss_of": ("raise Exception(chr(0xD800) + '<b>' + 300 * '9')", "Exception: "),
     "truncated": ("return bytearray(10**12)", "MemoryError"),
     "sgd_factorize_masked": ("return A, M", "U has the shape"),
-    "judge": ("print('✓ one epoch')", "It returns None"),
+    "judge": ("import checks\n    checks.judge = checks.near = print", "It returns None"),
     "gd_factorise_masked": ("import os; os._exit(0)", "ended by itself"),
     "rating_of_user_5": ("return U V", "SyntaxError"),
     "valid_error": ("return no_package.x\nimport no_package", "No module named 'no_package'"),
 }
 
 
-def write_books(folder, edition, sources, change=lambda cells: None):
-    """The edition's notebooks with these functions, without those of other sections."""
+def write_books(folder, edition, sources, odd=()):
+    """Notebooks with these functions; odd cells stand first, and all but 1.1 upside down."""
     folder.mkdir(parents=True)
     for section in sorted({TASKS[name].section for name in sources}):
         book = nbformat.read(edition / tasks.notebook(section).name, 4)
@@ -181,23 +177,9 @@ def write_books(folder, edition, sources, change=lambda cells: None):
             kind, _, task = cell.metadata.nbgrader.grade_id.partition("-")
             if kind in ("task", "paste") and task in sources:
                 cell.source = sources[task]
-        change(book.cells)
+        odd_cells = map(new_code_cell, odd)
+        book.cells = [*odd_cells, *book.cells] if section == "1.1" else book.cells[::-1]
         nbformat.write(book, folder / tasks.notebook(section).name)
-
-
-def add_odd_cells(cells):
-    """Cells that loop, exit or patch the checks; a helper and an import; upside down."""
-    sources = [cell.source for cell in cells]
-    if RIGHT["sgd_factorize"] in sources and RIGHT["loss_of"] not in sources:
-        odd = ["while True:\n    pass", "import os\nos._exit(7)", "%matplotlib inline\n!echo ✓"]
-        cells[0:0] = map(new_code_cell, [*odd, PATCHES, "import sys\nsys.exit(0)"])
-    elif RIGHT["truncated"] in sources:
-        del cells[:2]  # the set-up too
-        cells.reverse()
-    elif RIGHT["sgd_factorize_masked"] in sources:
-        cells[1].source = "def rate():\n    return 0.01\n" + cells[1].source
-        task = cells[sources.index(RIGHT["sgd_factorize_masked"])]
-        task.source = task.source.replace("lr * e * V", "rate() / 0.01 * lr * e * V")
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +189,7 @@ def marked(build, tmp_path_factory):
         pytest.skip("submissions run in bubblewrap, which is not installed here")
     course, given = tmp_path_factory.mktemp("course"), build / "assignment"
     folder = course / "handed in"
-    write_books(folder / "right", given, RIGHT, add_odd_cells)
+    write_books(folder / "right", given, RIGHT, ODD)
     write_books(course / "one", given, RIGHT | {"sgd_factorize": OTHER_STYLE})
     cells = [
         x for path in (course / "one").iterdir() for x in json.loads(path.read_bytes())["cells"]
@@ -224,18 +206,12 @@ def marked(build, tmp_path_factory):
     (folder / "broken.zip").write_bytes(b"PK")
     (folder / "letter.docx").touch()
     (folder / "link").symlink_to(folder / "right")
-    before = contents(given), contents(folder)
     marking.mark_all(folder, build, course / "marks", jobs=2, **LIMITS)
-    assert (contents(given), contents(folder)) == before
     rows = {}
     with (course / "marks/points.csv").open(encoding="utf-8-sig", newline="") as file:
         for row in csv.DictReader(file):
             rows.setdefault(row["name"], {})[row["task"]] = row
     return rows, course / "marks"
-
-
-def contents(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("student", ["right", "one"])
@@ -285,8 +261,8 @@ def test_nothing_that_runs(marked, student, words, state):
     """Each entry has its rows, with 0 points, a reason, and whether a person has to look."""
     rows = marked[0][student].values()
     assert len(rows) == 8 and {row["points"] for row in rows} == {"0"}
-    assert all(words in row["remark"] for row in rows) and marked[0][student]["judge"]["remark"]
-    assert state in {row["state"] for row in rows} and marked[0][student]["judge"]["state"] == state
+    last = marked[0][student]["judge"]
+    assert words in last["remark"] and last["remark"] and last["state"] == state
 
 
 def test_feedback(marked):
@@ -297,15 +273,10 @@ def test_feedback(marked):
     assert "**16 of 31 points.**" in page and "no notebook.ipynb cannot be read" in page
     first = page.split("## 1.1 ")[1].split("## 1.2")[0]
     assert first.startswith("sgd_factorize: 3.5 of 6 points\n") and "one epoch: 1.5 of 3\n" in first
-    for part in (
-        "with\nA = tensor(",
-        "expected:\nU =",
-        "what came out:\nU =",
-        "V was updated with",
+    for part in "with\nA = tensor(|expected:\nU =|what came out:\nU =|V was updated with".split(
+        "|"
     ):
         assert first.count(part) == 1
-    page = pages["no answer -"].split("## 1.2")[1].split("## 2.1")[0]
-    assert re.search("\n````text\n.*Exception: \n```\n# 31.*\n````\n", page, re.S)
 
 
 @pytest.mark.parametrize("text", ["plain", "```", "a ```` b\n`````\n", "~~~\n```text"])
@@ -390,15 +361,14 @@ def test_results_are_never_overwritten(build, tmp_path, monkeypatch):
     run = marking.run
     monkeypatch.setattr(marking, "Sandbox", lambda *_, **__: None)
     monkeypatch.setattr(marking, "run", lambda n, *x: 1 / 0 if n == "fails" else run(n, *x))
-    (failed, *_), (other, *_) = (
-        x[1] for x in marking.mark_all(tmp_path / "in", build, tmp_path / "m")
-    )
+    results = marking.mark_all(tmp_path / "in", build, tmp_path / "m")
+    failed, other = (marks[0] for _, marks, _ in results)
     assert "ZeroDivisionError" in failed.remark and "Not found" in other.remark
     (tmp_path / "m/points.csv").write_text("mine")
-    before = contents(tmp_path)
+    before = {path: path.stat() for path in tmp_path.rglob("*")}
     with pytest.raises(SystemExit, match="name a new folder by MARKS="):
         marking.mark_all(tmp_path / "in", build, tmp_path / "m")
-    assert contents(tmp_path) == before
+    assert {path: path.stat() for path in tmp_path.rglob("*")} == before
     marking.mark_all(tmp_path / "in", build)
     assert len(list((build / "marks").glob("2*T*/points.csv"))) == 1
 
