@@ -113,6 +113,7 @@ def as_tensor(value):
 def shown(name, value):
     """name = value, with the rows of a matrix below one another."""
     try:
+        value = float(f"{value:.6g}") if isinstance(value, float) else value
         text = str(as_tensor(value)) if isinstance(value, list) else repr(value)
     except (TypeError, ValueError, IndexError):
         text = repr(value)

@@ -204,11 +204,8 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of another matrix, users and tests")
     arguments = parser.parse_args()
     make(arguments.build, arguments.seed)
-    if arguments.seed:
-        print("Drawn until SVD and SGD differ in two decimals and the completion beats the mean.")
-    print(f"For students: {arguments.build}/assignment")
-    print(f"For nbgrader: {arguments.build}/nbgrader/source/coursework (has the solutions)")
-    print(f"For you:      {arguments.build}/rubrics.md; marking needs {arguments.build}/seed.txt")
+    print(f"For students: {arguments.build}/assignment. For you: {arguments.build}/rubrics.md, and")
+    print(f"{arguments.build}/nbgrader/source/coursework for nbgrader, which has the solutions")
 
 
 if __name__ == "__main__":

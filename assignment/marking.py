@@ -48,7 +48,8 @@ def run(name, path, sandbox, edition, seed):
         if found := [all_tasks()[task] for task in chosen if chosen[task][0] is book]:
             drawn = [(task.name, cases(task, seed_of(seed, name, task.name))) for task in found]
             calls = [{"function": task, **case} for task, inputs in drawn for case in inputs]
-            jobs.append((edition.set_up(found) + book.cells, calls))
+            setups = [edition.setups[section] for section in sorted({x.section for x in found})]
+            jobs.append((setups + book.cells, calls))
     steps = [[source for _, source in cells] + calls for cells, calls in jobs]
     for (cells, calls), received in zip(jobs, sandbox.run(steps) if jobs else [], strict=True):
         for (label, _), outcome in zip(cells, received, strict=False):
@@ -137,7 +138,7 @@ def in_cell(text):
 
 def write(folder, results):
     """A row for each student and task in points.csv, and a page for each student in feedback/."""
-    (folder / "feedback").mkdir(parents=True)
+    (folder / "feedback").mkdir()
     rows = [["name", "task", "points", "maximum", "remark", "state"]]
     for name, marks, notes in results:
         for mark in marks:
@@ -162,7 +163,8 @@ def mark_all(submissions, build, folder=None, jobs=None, **limits):
     if not submissions.is_dir() or not entries(submissions):
         raise SystemExit(f"SUBMISSIONS={submissions} is not a folder, or has no submission in it")
     folder = folder or build / "marks" / f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
-    if folder.exists() and any(folder.iterdir()):
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
         raise SystemExit(f"{folder} has files in it, which stay: name a new folder by MARKS=folder")
     same_for_all = Sandbox(source, **limits), Edition(source), (build / "seed.txt").read_text()
     pool, results = ThreadPoolExecutor(jobs or os.cpu_count()), []

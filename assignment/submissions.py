@@ -75,7 +75,7 @@ def files_in(path):
 
 
 class Edition:
-    """The code cells that the students were given, in the folder source."""
+    """The code cells that the students were given; setups, by section, are to be run first."""
 
     def __init__(self, source):
         self.given, self.setups = {}, {}
@@ -85,7 +85,7 @@ class Edition:
                     name = cell.metadata["nbgrader"]["grade_id"]
                     self.given[cell.source.strip()] = name
                     if name.startswith("code-"):
-                        self.setups[section] = cell.source
+                        self.setups[section] = "a given cell", cell.source
 
     def read_entry(self, path):
         """The notebooks of an entry, and sentences on those that cannot be read."""
@@ -109,11 +109,6 @@ class Edition:
             elif given.startswith("task-"):
                 book.stubs.add(given.removeprefix("task-"))
         return book
-
-    def set_up(self, found):
-        """(label, source) of the cells to run before those of a notebook with these tasks."""
-        needed = sorted({task.section for task in found})
-        return [("a given cell", self.setups[section]) for section in needed]
 
 
 def choose(task, notebooks):

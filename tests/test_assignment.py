@@ -89,6 +89,10 @@ def test_visible_check(build, monkeypatch):
         checks.check(name, tasks.function_of(TASKS[name], mistaken(name, "old U[i]")))
 
 
+def test_tolerance():
+    assert checks.near([100.0], [100.05]) and not checks.near([100.0], [100.5])
+
+
 def test_seed_draws_figures_that_teach():
     A, M = make_assignment.draw_matrix(7)
     figures = make_assignment.figures(A, M, make_assignment.draw_ratings(7))
