@@ -1,6 +1,5 @@
 """The student edition has no solution, its checks help, and submissions are marked rightly."""
 
-import csv
 import json
 import os
 import re
@@ -82,15 +81,12 @@ def test_known_mistakes(name):
 def test_visible_check(build, monkeypatch):
     """It says the input, what was expected, what came out and what that means."""
     monkeypatch.setattr(checks, "__file__", str(build / "assignment/checks.py"))
+    assert checks.near([100.0], [100.05]) and not checks.near([100.0], [100.5])
     name = "sgd_factorize"
     checks.check(name, tasks.function_of(TASKS[name]))
     parts = "one epoch.*manual_seed.*A = tensor.*lr = 0.1.*U = tensor.*U = tensor.*the old U"
     with pytest.raises(checks.NotYetError, match=f"(?s){parts}"):
         checks.check(name, tasks.function_of(TASKS[name], mistaken(name, "old U[i]")))
-
-
-def test_tolerance():
-    assert checks.near([100.0], [100.05]) and not checks.near([100.0], [100.5])
 
 
 def test_seed_draws_figures_that_teach():
@@ -188,7 +184,7 @@ def write_books(folder, edition, sources, odd=()):
 
 @pytest.fixture(scope="module")
 def marked(build, tmp_path_factory):
-    """The rows of points.csv for submissions of every kind, {name: {task: row}}; the folder."""
+    """points.csv for submissions of every kind, by name and task, and the folder of marks."""
     if not shutil.which("bwrap"):
         pytest.skip("submissions run in bubblewrap, which is not installed here")
     course, given = tmp_path_factory.mktemp("course"), build / "assignment"
@@ -211,19 +207,16 @@ def marked(build, tmp_path_factory):
     (folder / "letter.docx").touch()
     (folder / "link").symlink_to(folder / "right")
     marking.mark_all(folder, build, course / "marks", jobs=2, **LIMITS)
-    rows = {}
-    with (course / "marks/points.csv").open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file):
-            rows.setdefault(row["name"], {})[row["task"]] = row
-    return rows, course / "marks"
+    table = pd.read_csv(course / "marks/points.csv", dtype=str, keep_default_na=False)
+    return table.set_index(["name", "task"]), course / "marks"
 
 
 @pytest.mark.parametrize("student", ["right", "one"])
 def test_right_functions_get_all_points(marked, student):
     """Whatever stands around them: cells that loop, exit, or patch the checks."""
-    rows = marked[0][student].values()
-    assert not [row for row in rows if row["remark"] or row["state"]]
-    assert sum(float(row["points"]) for row in rows) == 31
+    rows = marked[0].loc[student]
+    assert not rows.remark.any() and not rows.state.any()
+    assert rows.points.astype(float).sum() == 31
 
 
 @pytest.mark.parametrize(("task", "points", "words", "state"), [
@@ -237,8 +230,8 @@ def test_right_functions_get_all_points(marked, student):
 ])  # fmt: skip
 def test_mistakes(marked, task, points, words, state):
     """A known mistake keeps half and is charged once; what is not recognised asks for a look."""
-    row = marked[0]["mistakes"][task]
-    assert (row["points"], row["state"]) == (points, state) and words in row["remark"]
+    row = marked[0].loc["mistakes", task]
+    assert (row.points, row.state) == (points, state) and words in row.remark
 
 
 def test_mistake_in_the_start():
@@ -252,8 +245,8 @@ def test_mistake_in_the_start():
 
 def test_no_answer(marked):
     for task, (_, words) in NO_ANSWER.items():
-        row = marked[0]["no answer ?"][task]
-        assert (row["points"], row["state"]) == ("0", "look") and words in row["remark"]
+        row = marked[0].loc["no answer ?", task]
+        assert (row.points, row.state) == ("0", "look") and words in row.remark
 
 
 @pytest.mark.parametrize(("student", "words", "state"), [
@@ -263,16 +256,16 @@ def test_no_answer(marked):
 ])  # fmt: skip
 def test_nothing_that_runs(marked, student, words, state):
     """Each entry has its rows, with 0 points, a reason, and whether a person has to look."""
-    rows = marked[0][student].values()
-    assert len(rows) == 8 and {row["points"] for row in rows} == {"0"}
-    last = marked[0][student]["judge"]
-    assert words in last["remark"] and last["remark"] and last["state"] == state
+    rows = marked[0].loc[student]
+    last = rows.loc["judge"]
+    assert len(rows) == 8 and set(rows.points) == {"0"} and last.remark
+    assert words in last.remark and last.state == state
 
 
 def test_feedback(marked):
     """It has points, input, what was expected and what came out; a fence holds what is not ours."""
     pages = {path.stem: path.read_text() for path in (marked[1] / "feedback").iterdir()}
-    assert len(pages) == len(marked[0])
+    assert len(pages) == len(marked[0]) / 8
     page = pages["mistakes"]
     assert "**16 of 31 points.**" in page and "no notebook.ipynb cannot be read" in page
     first = page.split("## 1.1 ")[1].split("## 1.2")[0]
@@ -309,12 +302,6 @@ def test_sandbox(build, marked):
     for outcome, wanted in zip(outcomes, steps.values(), strict=True):
         assert outcome.startswith(wanted), outcomes
     assert not [path for path in outside if path.exists()]
-
-
-def test_no_bubblewrap(build, monkeypatch):
-    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
-    with pytest.raises(SystemExit, match="apt install bubblewrap"):
-        sandbox.Sandbox(build / "assignment")
 
 
 def test_inputs_are_the_students_own():
@@ -377,8 +364,11 @@ def test_results_are_never_overwritten(build, tmp_path, monkeypatch):
     assert len(list((build / "marks").glob("2*T*/points.csv"))) == 1
 
 
-def test_what_is_missing_is_named(build, tmp_path):
+def test_what_is_missing_is_named(build, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="run `make assignment` first"):
         marking.mark_all(tmp_path, tmp_path)
     with pytest.raises(SystemExit, match="has no submission in it"):
         marking.mark_all(tmp_path, build)
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit, match="apt install bubblewrap"):
+        sandbox.Sandbox(build / "assignment")
