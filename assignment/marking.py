@@ -80,7 +80,7 @@ def mark_task(task, outcomes, found, charged):
         if meaning not in ("", NOT_WRITTEN) and not slip:
             mark.state = "look"
         slips.append(slip)
-    for again in {charged[slip] for slip in slips if slip in charged}:
+    for again in sorted({charged[slip] for slip in slips if slip in charged}):
         mark.remark += f" The same as in {again}: not charged again."
     charged |= {slip: task.name for slip in slips if slip and slip not in charged}
     mark.remark = f"{mark.remark} {found}".strip()

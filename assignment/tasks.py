@@ -121,13 +121,8 @@ def cases(task, seed):
     drawn = {name: plain(matrix) for name, matrix in drawn.items()}
     place = int(torch.randint(4, (), generator=generator))
     drawn["titles"] = [*TITLES[:place], "Beautiful Mind, A (2001)", *TITLES[place:]]
-    return [
-        {
-            "name": case["name"],
-            "points": case["points"],
-            "seed": seed % 1000,
-            "hint": case.get("hint", ""),
-            "args": {name: drawn.get(value, value) for name, value in case["args"].items()},
-        }
-        for case in task.cases
-    ]
+    found = []
+    for case in task.cases:
+        args = {name: drawn.get(value, value) for name, value in case["args"].items()}
+        found.append({"hint": "", **case, "seed": seed % 1000, "args": args})
+    return found
