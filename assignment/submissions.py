@@ -98,15 +98,15 @@ class Edition:
         return found, notes
 
     def read_notebook(self, name, data):
-        """The notebook without the cells that are as they were given."""
+        """The notebook without cells that are as they were given, or copies of another section."""
         book = Notebook(name, [], set())
         cells = json.loads(data.decode("utf-8-sig"))["cells"]
-        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-        for number, source in enumerate(sources, 1):
+        for number, cell in enumerate((x for x in cells if x["cell_type"] == "code"), 1):
+            source, is_copy = "".join(cell["source"]), "'paste-" in str(cell.get("metadata"))
             given = self.given.get(source.strip())
-            if not given:
+            if not given and not is_copy:
                 book.cells.append((f"{name}, code cell {number}", source))
-            elif given.startswith("task-"):
+            elif given and given.startswith("task-"):
                 book.stubs.add(given.removeprefix("task-"))
         return book
 

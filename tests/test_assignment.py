@@ -137,14 +137,11 @@ def sgd_factorize(X, k, epochs=1000, step=0.01):
         Q[c] += step * err * P[r]
     return [P.numpy(), Q.numpy()]"""
 FORGED = """
-import os, json
-right = json.dumps({"value": ["right", []]}).encode()
-for pipe in range(3, 20):
-    for step in range(40):
-        try:
-            os.write(pipe, len(right).to_bytes(4, "big") + right)
-        except OSError:
-            pass
+import contextlib, os
+right = b'{"value": ["right", []]}'
+for pipe in 40 * list(range(3, 20)):
+    with contextlib.suppress(OSError):
+        os.write(pipe, len(right).to_bytes(4, "big") + right)
 def loss_of(A, U, V): return True"""
 ODD = ["while True:\n    pass", "import os\nos._exit(7)", "%matplotlib inline\n!echo ✓"]
 ODD += ["import checks\nchecks.judge = checks.near = lambda *_: None", "import sys\nsys.exit(0)"]
@@ -176,7 +173,7 @@ def write_books(folder, edition, sources, odd=()):
         for cell in book.cells:
             kind, _, task = cell.metadata.nbgrader.grade_id.partition("-")
             if kind in ("task", "paste") and task in sources:
-                cell.source = sources[task]
+                cell.source = sources[task] + "  # copied" * (kind == "paste")
         odd_cells = map(new_code_cell, odd)
         book.cells = [*odd_cells, *book.cells] if section == "1.1" else book.cells[::-1]
         nbformat.write(book, folder / tasks.notebook(section).name)
@@ -191,9 +188,8 @@ def marked(build, tmp_path_factory):
     folder = course / "handed in"
     write_books(folder / "right", given, RIGHT, ODD)
     write_books(course / "one", given, RIGHT | {"sgd_factorize": OTHER_STYLE})
-    cells = [
-        x for path in (course / "one").iterdir() for x in json.loads(path.read_bytes())["cells"]
-    ]
+    books = [json.loads(path.read_bytes()) for path in (course / "one").iterdir()]
+    cells = [cell for book in books for cell in book["cells"]]
     (folder / "one.ipynb").write_bytes(b"\xef\xbb\xbf" + json.dumps({"cells": cells}).encode())
     write_books(course / "mistakes", given, MISTAKES)
     (course / "mistakes/no notebook.ipynb").write_bytes(b"[" * 100_000)
