@@ -125,14 +125,12 @@ lint: $(READY)
 lab: $(READY)  ## explore
 	cd notebooks && ../$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) 1.1-gradient-factorisation.ipynb
 
-assignment: $(READY)  ## the student edition, build/assignment; SEED=7 for other figures, PER_STUDENT=roster.csv for one each
-	$(BIN)/python assignment/make_assignment.py --build $(BUILD) $(if $(SEED),--seed $(SEED)) \
-		$(if $(PER_STUDENT),--per-student "$(PER_STUDENT)")
+assignment: $(READY)  ## the student edition, build/assignment; SEED=7 for other figures
+	$(BIN)/python assignment/make_assignment.py --build $(BUILD) $(if $(SEED),--seed $(SEED))
 
-mark: $(READY)  ## mark SUBMISSIONS=folder, as a learning platform hands it out; ROSTER=grades.csv gets its points
+mark: $(READY)  ## mark SUBMISSIONS=folder, one entry a student; the results are in MARKS=folder, or in a new one
 	@$(if $(SUBMISSIONS),,echo "Name the folder of submissions: make mark SUBMISSIONS=folder"; exit 1)
-	$(BIN)/python assignment/marking.py "$(SUBMISSIONS)" --build $(BUILD) $(if $(MARKS),--marks "$(MARKS)") \
-		$(if $(ROSTER),--roster "$(ROSTER)") $(if $(COLUMN),--column "$(COLUMN)") $(if $(TRUST),--trust)
+	$(BIN)/python assignment/marking.py "$(SUBMISSIONS)" --build $(BUILD) $(if $(MARKS),--marks "$(MARKS)")
 
 data: $(READY)  ## download the course's ratings, or a set of MovieLens: make data SET=ml-25m
 	$(BIN)/python -m mf_data $(SET)

@@ -31,7 +31,7 @@ def check(name, function, cases=None):
             print(f"{name} stops with an error, {describe(case)}")
             raise
         if meaning := judge(case, value, changed):
-            raise NotYetError(f"{name}, {explain(case, value, meaning)}")
+            raise NotYetError(f"{name}, {explain(case, listed(case, value), meaning)}")
         print(f"✓ {case['name']}")
 
 
@@ -79,13 +79,16 @@ def in_list(case, value):
     return list(value) if several else [value]
 
 
-def explain(case, value, meaning):
+def explain(case, came_out, meaning=None):
     """All that helps: the input, what was expected, what came out, and what that means."""
-    parts = [describe(case)]
-    for what, result in (("expected", case["expected"]), ("what came out", value)):
-        names = case["returns"]
-        parts.append(f"{what}:\n" + "\n".join(map(shown, names, in_list(case, result))))
-    return "\n\n".join([*parts, f"What this means: {meaning}"])
+    expected = listed(case, case["expected"])
+    parts = [describe(case), f"expected:\n{expected}", f"what came out:\n{came_out}"]
+    return "\n\n".join(parts + ([f"What this means: {meaning}"] if meaning else []))
+
+
+def listed(case, value):
+    """What a function returns, each part with its name."""
+    return "\n".join(map(shown, case["returns"], in_list(case, value)))
 
 
 def describe(case):
@@ -110,6 +113,7 @@ def as_tensor(value):
 def shown(name, value):
     """name = value, with the rows of a matrix below one another."""
     try:
+        value = float(f"{value:.6g}") if isinstance(value, float) else value
         text = str(as_tensor(value)) if isinstance(value, list) else repr(value)
     except (TypeError, ValueError, IndexError):
         text = repr(value)

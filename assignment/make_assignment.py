@@ -1,14 +1,14 @@
 """The student edition, build/assignment: `make assignment`, with SEED=7 for other figures.
 
-Beside it are written what only an instructor needs: key.json, the rubrics with their figures, and
-nbgrader/source, the same with solutions and hidden tests, for nbgrader's formgrader.
+Beside it is written what only an instructor needs: seed.txt, for marking; rubrics.md, with the
+figures of the questions in words; and nbgrader/source, the same edition with solutions and hidden
+tests, in whose formgrader these questions are marked.
 """
 
 import argparse
 import json
 import re
 import shutil
-import tomllib
 from itertools import compress
 from pathlib import Path
 
@@ -16,11 +16,9 @@ import nbformat
 import pandas as pd
 import tasks
 import torch
-from gradebook import code_of, read_roster
 from jinja2 import Template
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from submissions import EMPTY
-from tasks import HERE, ROOT, answered, cases, seed_of
+from tasks import HERE, ROOT, all_tasks, cases, seed_of, with_answers
 
 from mf_core import gd_factorize_masked, sgd_factorize, sgd_factorize_masked
 from mf_data import Ratings, load_coursework_matrix, load_ratings
@@ -28,6 +26,7 @@ from mf_data import Ratings, load_coursework_matrix, load_ratings
 FEWEST = 20  # ratings of a film, as 4.1.toml and students.md say: the students' run is short
 RUN = {"rank": 5, "num_epochs": 500, "lr": 3e-4}  # of 4.1; at a rate of 1e-3 it overflows
 PACKAGES = "torch numpy pandas matplotlib jupyterlab ipykernel".split()
+EMPTY = "*Your answer here.*"
 STUB = "    # Your code here ({}).\n    raise NotImplementedError()\n"
 REGION = "    ### BEGIN SOLUTION\n{}\n    ### END SOLUTION\n"
 HIDDEN = "\n### BEGIN HIDDEN TESTS\ncheck({0!r}, {0}, {1!r})\n### END HIDDEN TESTS"
@@ -65,7 +64,7 @@ def teaches(A, M):
 def draw_ratings(seed):
     """MovieLens' films with FEWEST ratings or more; with a seed, the users in another order.
 
-    "A Beautiful Mind" is not rated by user 5, whoever that is.
+    Whoever is user 5 has not rated "A Beautiful Mind".
     """
     ratings = load_ratings()
     chosen = ratings.M.sum(1) >= FEWEST
@@ -87,7 +86,7 @@ def as_code(matrix):
 
 def figures(A, M, ratings):
     """The expected figures: what the solutions give on this matrix and ratings, from seed 0."""
-    run = {name: tasks.function_of(task) for name, task in tasks.tasks().items()}
+    run = {name: tasks.function_of(task) for name, task in all_tasks().items()}
     torch.manual_seed(0)
     U, V = sgd_factorize(A, 2)  # in this function, mf_core's take the place of the notebooks'
     loss, svd_loss = run["loss_of"](A, U, V), run["truncated"](A)[1]
@@ -110,12 +109,10 @@ def figures(A, M, ratings):
 
 def graded(cell, name, kind, points=None):
     """The cell with nbgrader's metadata: its kind is read-only, task, test or answer."""
+    locked = kind in ("read-only", "test")
     marks = {"schema_version": 3, "grade_id": name, "task": False, "grade": points is not None}
-    marks |= {"solution": kind in ("task", "answer"), "locked": kind in ("read-only", "test")}
-    marks |= {} if points is None else {"points": points}
-    cell.metadata = {"nbgrader": marks}
-    if marks["locked"]:
-        cell.metadata |= {"editable": False, "deletable": False}
+    marks |= {"solution": not locked, "locked": locked} | ({"points": points} if points else {})
+    cell.metadata = {"nbgrader": marks} | dict.fromkeys(["editable", "deletable"] * locked, False)
     cell.id = re.sub("[^a-z0-9-]", "-", name)
     return cell
 
@@ -129,18 +126,17 @@ def cells_of(section, known, seed, solved):
         kind = next(k for k in ("task", "question", "paste", "text", "code") if k in cell)
         name = f"{'run' if cell.get('run') is False else kind}-{section.replace('.', '-')}-{number}"
         if kind in ("task", "paste"):
-            task = tasks.tasks()[cell[kind]]
-            body = REGION.format(tasks.solution(task).removeprefix(tasks.head(task)).rstrip())
+            task = all_tasks()[cell[kind]]
+            body = REGION.format(task.solution.removeprefix(task.head).rstrip())
             name = f"{kind}-{task.name}"
-            points = sum(case["points"] for case in cases(task, 0))
-            stub = STUB.format(f"{points} points" if kind == "task" else "not marked again")
-            yield graded(new_code_cell(tasks.head(task) + (body if solved else stub)), name, "task")
+            stub = STUB.format(f"{task.points} points" if kind == "task" else "not marked again")
+            yield graded(new_code_cell(task.head + (body if solved else stub)), name, "task")
         if kind == "task":
             test = f'check("{task.name}", {task.name})'
             if solved:
                 found = cases(task, seed_of(seed, "hidden", task.name))
-                test += HIDDEN.format(task.name, [answered(task, case) for case in found])
-            yield graded(new_code_cell(test), f"test-{task.name}", "test", points)
+                test += HIDDEN.format(task.name, [with_answers(task, case) for case in found])
+            yield graded(new_code_cell(test), f"test-{task.name}", "test", task.points)
         elif kind == "question":
             asks = f"{Template(cell['text']).render(known).strip()} ({cell['points']} points)"
             yield graded(new_markdown_cell(asks), f"asks-{cell[kind]}", "read-only")
@@ -156,79 +152,60 @@ def write_edition(folder, data, visible, seed, solved=False):
     A, M, ratings = data
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    run = ", ".join(f"{name}={value}" for name, value in RUN.items())
     for section in tasks.sections():
         path = tasks.notebook(section)
         title = nbformat.read(path, 4).cells[0].source.splitlines()[0].removeprefix("# ")
-        known = {"A": as_code(A), "M": as_code(M.int()), "title": title}
-        known["run"] = ", ".join(f"{name}={value}" for name, value in RUN.items())
-        kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-        book = new_notebook(cells=list(cells_of(section, known, seed, solved)))
-        book.metadata = {"kernelspec": kernel}
+        known = {"A": as_code(A), "M": as_code(M.int()), "title": title, "run": run}
+        cells = list(cells_of(section, known, seed, solved))
+        book = new_notebook(cells=cells, metadata={"kernelspec": kernel})
         nbformat.write(book, folder / path.name)
     (folder / "checks.json").write_text(json.dumps(visible), encoding="utf-8")
     shutil.copy(HERE / "checks.py", folder)
-    listed = (ROOT / "requirements.txt").read_text().splitlines()
-    packages = [line for line in listed if line.split("==")[0] in PACKAGES]
+    locked = (ROOT / "requirements.txt").read_text().splitlines()
+    packages = [line for line in locked if line.split("==")[0] in PACKAGES]
     (folder / "requirements.txt").write_text("\n".join(packages) + "\n")
-    rules = tomllib.loads((HERE / "coursework.toml").read_text(encoding="utf-8"))
-    readme = Template((HERE / "students.md").read_text(encoding="utf-8"))
-    readme = readme.render(rules=rules, packages=packages) + "\n"
-    (folder / "README.md").write_text(readme, encoding="utf-8")
+    readme = Template((HERE / "students.md").read_text(encoding="utf-8")).render(packages=packages)
+    (folder / "README.md").write_text(readme + "\n", encoding="utf-8")
     torch.save(ratings.A.half(), folder / "ratings.pt")  # half stars are exact in half precision
     shutil.copy(ROOT / "data/movielens/README.txt", folder / "movielens.txt")  # its licence
-    titles = pd.DataFrame({"name": ratings.titles})
-    titles.to_csv(folder / "titles.csv", index_label="movie")
+    pd.Series(ratings.titles, name="name").to_csv(folder / "titles.csv", index_label="movie")
 
 
-def questions(known):
-    """The questions by name, each with a rubric that has these figures in it."""
-    by_name = {}
+def rubrics(known):
+    """The rubrics of the questions in words, with these figures in them, as a page."""
+    page = "# Rubrics\n\nThe figures are those of the solutions, from seed 0.\n"
     for section, template in tasks.sections().items():
         for cell in filter(lambda cell: "question" in cell, template["cells"]):
-            rubric = cell["rubric"].strip().format(**known)
-            asked = {"section": section, "points": cell["points"], "asks": cell["text"].strip()}
-            by_name[cell["question"]] = asked | {"rubric": rubric}
-    return by_name
+            page += f"\n## {section} {cell['question']} ({cell['points']} points)\n"
+            page += cell["text"] + cell["rubric"].format(**known)
+    return page
 
 
-def make(build, seed=0, roster=None):
-    """Write both editions and the key into the folder build; return the key.
-
-    With a roster, each of its students gets an edition of their own, with another matrix and
-    order of the users; the key has the rubrics with their figures, by the code of ID and of name.
-    """
+def make(build, seed=0):
+    """Write both editions, the rubrics and the seed into the folder build; return the figures."""
     data = *draw_matrix(seed), draw_ratings(seed)
     known = figures(*data)
-    key = {"seed": seed, "figures": known, "questions": questions(known), "own": {}}
     visible = {
-        name: [answered(task, case) for case in cases(task, seed_of(seed, "visible", name))]
-        for name, task in tasks.tasks().items()
+        name: [with_answers(task, case) for case in cases(task, seed_of(seed, "visible", name))]
+        for name, task in all_tasks().items()
     }
     write_edition(build / "assignment", data, visible, seed)
     write_edition(build / "nbgrader/source/coursework", data, visible, seed, solved=True)
-    for id_, name in read_roster(roster)[2] if roster else []:
-        own_seed = seed_of(seed, "own", id_, name)
-        data = *draw_matrix(own_seed), draw_ratings(own_seed)
-        folder = re.sub(r"[^\w .-]", "-", f"{name}_{id_}")
-        write_edition(build / "assignment-per-student" / folder, data, visible, seed)
-        own = questions(figures(*data))
-        key["own"] |= {code_of(word): own for word in (id_, name)}
-    (build / "key.json").write_text(json.dumps(key, indent=1), encoding="utf-8")
-    return key
+    (build / "rubrics.md").write_text(rubrics(known), encoding="utf-8")
+    (build / "seed.txt").write_text(str(seed))
+    return known
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, default=ROOT / "build")
     parser.add_argument("--seed", type=int, default=0, help="of another matrix, users and tests")
-    parser.add_argument("--per-student", type=Path, help="a table of students (ID, Name)")
     arguments = parser.parse_args()
-    make(arguments.build, arguments.seed, arguments.per_student)
-    if arguments.seed:
-        print("Drawn until SVD and SGD differ in two decimals and the completion beats the mean.")
-    print(f"For students: {arguments.build}/assignment; if asked for, assignment-per-student")
-    print(f"For nbgrader: {arguments.build}/nbgrader/source/coursework (has the solutions)")
-    print(f"For you:      {arguments.build}/key.json, the rubrics and expected figures")
+    make(arguments.build, arguments.seed)
+    print(f"For students: {arguments.build}/assignment. For you: {arguments.build}/rubrics.md, and")
+    print(f"{arguments.build}/nbgrader/source/coursework for nbgrader, which has the solutions")
 
 
 if __name__ == "__main__":

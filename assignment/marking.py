@@ -1,201 +1,196 @@
-"""Marks submissions: `make mark SUBMISSIONS=folder`, with what a learning platform handed out.
+"""Marks submissions: `make mark SUBMISSIONS=folder`, which has one entry for each student.
 
 The submission's functions run in a sandbox, on inputs drawn from the student's name; here their
-values are compared with the solution's. An interrupted marking is continued where it was.
+values are compared with the solution's. What nobody recognises is left for a person to look at.
 """
 
 import argparse
-import hashlib
-import json
+import csv
 import os
 import re
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
-import gradebook
-from checks import explain, judge
-from gradebook import code_of, replace
-from jinja2 import Environment, FileSystemLoader
+from checks import explain, judge, listed
 from sandbox import Sandbox, without_paths
-from submissions import Edition, choose, students_in
-from tasks import HERE, ROOT, answered, cases, seed_of, tasks
-
-PAGES = Environment(loader=FileSystemLoader(HERE / "pages"), autoescape=True, trim_blocks=True)
-JUDGING = threading.Lock()  # the solutions draw from the process's own generator
+from submissions import NOT_WRITTEN, Edition, choose, entries, file_name
+from tasks import ROOT, all_tasks, cases, seed_of, with_answers
 
 
-def mark(student, sandbox, edition, key):
-    """The marks of one student: rows for tasks and questions, answers in words, notes."""
-    chosen, words, notes = choose(student, edition, key["questions"])
-    outcomes, errors = run(student, chosen, sandbox, edition, key["seed"])
-    rows, charged, programs = [], {}, {}
-    for name, book in chosen.items():
-        programs[name] = "\n".join(edition.programs(book, name)) if book else ""
-        with JUDGING:
-            row = row_of(tasks()[name], outcomes[name], charged)
-        rows.append(row | {"evidence": code_of(programs[name])})
-    for name, question in key["questions"].items():
-        row = {"section": question["section"], "task": name, "maximum": question["points"]}
-        row |= {"points": None, "remark": "to be read" if words[name] else "no answer found"}
-        rows.append(row | {"details": [], "evidence": code_of(words[name])})
-    rows.sort(key=lambda row: row["section"])
-    return {"rows": rows, "answers": words, "notes": notes + errors, "programs": programs}
+@dataclass
+class Mark:
+    """What a task gets; state is "look" where a person has to look at it.
+
+    checks has a line for each check, texts what is to be said of each mistake, once.
+    """
+
+    task: object
+    remark: str = ""
+    state: str = ""
+    points: float = 0
+    checks: list = field(default_factory=list)
+    texts: dict = field(default_factory=dict)
 
 
-def run(student, chosen, sandbox, edition, seed):
-    """Run all notebooks that count: {task: [(case, outcome)]}, and the errors of their cells."""
-    missing = "Not written, or by another name." if student.notebooks else "There is no notebook."
-    outcomes, errors, jobs = {}, [], []
-    for name, task in tasks().items():
-        inputs = cases(task, seed_of(seed, student.key, name))
-        outcomes[name] = [(case, {"error": missing}) for case in inputs]
-    for book in student.notebooks:
-        if names := [name for name in chosen if chosen[name] is book]:
-            calls = [{"function": name, **case} for name in names for case, _ in outcomes[name]]
-            outcomes |= {name: [] for name in names}
-            jobs.append((edition.steps(book, names), calls))
+def run(name, path, sandbox, edition, seed):
+    """Run a student's notebooks, and call the functions on inputs drawn from the name.
+
+    Returns (task, [(case, outcome), ...], remark on where it was found) for all tasks, and
+    sentences on files and cells with errors.
+    """
+    notebooks, notes = edition.read_entry(path)
+    chosen = {task: choose(task, notebooks) for task in all_tasks()}
+    outcomes, jobs = {task: [] for task in chosen}, []
+    for book in notebooks:
+        if found := [all_tasks()[task] for task in chosen if chosen[task][0] is book]:
+            drawn = [(task.name, cases(task, seed_of(seed, name, task.name))) for task in found]
+            calls = [{"function": task, **case} for task, inputs in drawn for case in inputs]
+            setups = [edition.setups[section] for section in sorted({x.section for x in found})]
+            jobs.append((setups + book.cells, calls))
     steps = [[source for _, source in cells] + calls for cells, calls in jobs]
     for (cells, calls), received in zip(jobs, sandbox.run(steps) if jobs else [], strict=True):
         for (label, _), outcome in zip(cells, received, strict=False):
-            if "NotImplementedError" not in (error := outcome.get("error", "NotImplementedError")):
-                errors.append(f"{label}: {without_paths(error)}")
+            if "error" in outcome and "NotImplementedError" not in outcome["error"]:
+                notes.append(f"{label}: {without_paths(outcome['error'])}")
         for case, outcome in zip(calls, received[len(cells) :], strict=True):
             outcomes[case["function"]].append((case, outcome))
-    return outcomes, errors
+    return [(x, outcomes[x.name], chosen[x.name][1]) for x in all_tasks().values()], notes
 
 
-def row_of(task, outcomes, charged):
-    """The points for one task, and what to say about each of its checks.
+def mark_task(task, outcomes, found, charged):
+    """The marks for a task, from the outcomes of its calls and a remark on where it was found.
 
-    A known mistake keeps half of a check's points. charged, {mistake: task}, has those that were
-    charged in a task before: they are not charged again.
+    A known mistake keeps half of a check's points. charged, {slip: task}, has those that were
+    charged in tasks before: they are not charged again.
     """
-    slips = {known["means"]: known.get("slip", known["means"]) for known in task.mistakes}
-    row = {"section": task.section, "task": task.name, "points": 0, "maximum": 0, "remark": ""}
-    details, mistake = [], None
+    mark, slips = Mark(task, state="" if found in ("", NOT_WRITTEN) else "look"), []
     for case, outcome in outcomes:
-        meaning, text, before, mistake = None, "", mistake, None
-        if "error" in outcome:
-            error = without_paths(outcome["error"])
-            meaning = text = "Not written." if "NotImplementedError" in error else error
-        elif judge(answered(task, case, mistakes=False), *outcome["value"]):
-            case = answered(task, case)
-            value, changed = outcome["value"]
-            meaning = judge(case, value, changed)
-            text = explain(case, value, meaning)
-            mistake = "changes" if meaning.startswith("It changes") else slips.get(meaning)
-            if len(details) > 1:  # what follows from a mistake in a step is not always recognised
-                mistake = mistake or before
-        share = 1 if not meaning or mistake in charged else 0.5 if mistake else 0
-        row["points"] += share * case["points"]
-        row["maximum"] += case["points"]
-        row["remark"] = row["remark"] or meaning or ""
-        details.append({"name": case["name"], "points": share * case["points"],
-                        "maximum": case["points"], "text": text, "mistake": mistake})  # fmt: skip
-    for mistake in {detail["mistake"] for detail in details} - {None}:
-        if charged.setdefault(mistake, task.name) != task.name:
-            row["remark"] += f" The same as in {charged[mistake]}: not charged again."
-    return row | {"details": details}
+        meaning, slip, text = diagnose(task, case, outcome)
+        if meaning and "value" in outcome and len(slips) > 1:
+            slip = slip or slips[-1]  # what follows from a slip in a step is not always recognised
+        points = (1 if not meaning or slip in charged else 0.5 if slip else 0) * case["points"]
+        line = f"- {'✗' if meaning else '✓'} {case['name']}: {points:g} of {case['points']}"
+        mark.checks.append(line + (f" (charged in {charged[slip]})" if slip in charged else ""))
+        mark.texts.setdefault(slip or text, text)
+        mark.points += points
+        mark.remark = mark.remark or meaning
+        if meaning not in ("", NOT_WRITTEN) and not slip:
+            mark.state = "look"
+        slips.append(slip)
+    for again in sorted({charged[slip] for slip in slips if slip in charged}):
+        mark.remark += f" The same as in {again}: not charged again."
+    charged |= {slip: task.name for slip in slips if slip and slip not in charged}
+    mark.remark = f"{mark.remark} {found}".strip()
+    return mark
 
 
-def marked(student, folder, sandbox, edition, key):
-    """The student's result: the one in the folder if it is of the same files or of newer ones."""
-    digest = hashlib.sha256(json.dumps([student.online_text, student.late, student.notes]).encode())
-    for book in student.notebooks:
-        digest.update(book.name.encode(errors="replace") + b"\0" + book.data)
-    code = code_of(student.key)
-    newness = list(max((book.newness for book in student.notebooks), default=(0, 0)))
-    stored = folder / f"{code}.json"
-    if stored.is_file():
-        before = json.loads(stored.read_text(encoding="utf-8"))
-        if before["fingerprint"] == digest.hexdigest():
-            return before
-        if before["newness"] > newness:
-            note = f"An older submission came too and does not count: {stored.name} is newer."
-            return before | {"notes": [*before["notes"], note]}
-    result = {"name": student.name, "id": student.id, "late": student.late, "code": code}
-    result |= {"newness": newness, "fingerprint": digest.hexdigest()}
-    try:
-        result |= mark(student, sandbox, edition, key)
-    except Exception as error:  # one student's must not stop the others' marking
-        student.notes.append(f"By hand, since it cannot be marked: {error!r:.200}")
-        student.notebooks = []
-        result |= mark(student, sandbox, edition, key)
-        for row in result["rows"]:
-            row |= {"points": None, "remark": "by hand"}
-    result["notes"] = student.notes + result["notes"]
-    replace(stored, json.dumps(result))
-    return result
+def diagnose(task, case, outcome):
+    """What is wrong with a call, "" if nothing; which known slip it is; and all that helps."""
+    if "NotImplementedError" in outcome.get("error", ""):
+        return NOT_WRITTEN, None, NOT_WRITTEN
+    asked = with_answers(task, case, mistakes=False)
+    if "error" in outcome:
+        meaning = without_paths(outcome["error"])
+        return meaning, None, explain(asked, meaning)
+    value, changed = outcome["value"]
+    if not judge(asked, value, changed):
+        return "", None, ""
+    asked = with_answers(task, case)
+    meaning = judge(asked, value, changed)
+    slips = {known["means"]: known.get("slip", known["means"]) for known in task.mistakes}
+    slip = "changes" if meaning.startswith("It changes") else slips.get(meaning)
+    return meaning, slip, explain(asked, listed(asked, value), meaning)
 
 
-def mark_all(submissions, build, marks=None, roster=None, column="", jobs=None, **limits):
-    """Mark all that is new or changed, and write the tables and pages; all results so far.
+def feedback(name, marks, notes):
+    """A student's page, in Markdown. What a student may have written is in blocks of code alone."""
+    points, most = sum(mark.points for mark in marks), sum(mark.task.points for mark in marks)
+    page = f"# Feedback for {file_name(name)}\n\n**{points:g} of {most} points.** Your functions "
+    page += "were run on inputs of your own, drawn from this name.\n"
+    for mark in marks:
+        title = f"{mark.task.section} {mark.task.name}"
+        page += f"\n## {title}: {mark.points:g} of {mark.task.points} points\n\n"
+        if mark.state:
+            page += "The checks do not recognise all that happened: a person looks at it.\n\n"
+        page += "\n".join(mark.checks) + "\n"
+        texts = mark.texts.values() if mark.checks else [mark.remark]
+        page += "".join(fenced(text) for text in texts if text)
+    if notes:
+        page += "\n## When your notebooks were read and run\n" + fenced("\n".join(notes))
+        page += "\nA cell that stops costs no points by itself. The cells after it were run.\n"
+    return page
 
-    marks is the folder `marks` beside that of the submissions, unless another is named.
+
+def fenced(text):
+    """The text as a block of code, whose fence is longer than any in the text."""
+    fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
+    return f"\n{fence}text\n{text}\n{fence}\n"
+
+
+def in_cell(text):
+    """The text in a line, of which no spreadsheet makes a formula."""
+    line = " ".join(text.split())
+    return f"'{line}" if line.startswith(tuple("=+-@")) else line
+
+
+def write(folder, results):
+    """A row for each student and task in points.csv, and a page for each student in feedback/."""
+    (folder / "feedback").mkdir()
+    rows = [["name", "task", "points", "maximum", "remark", "state"]]
+    for name, marks, notes in results:
+        for mark in marks:
+            figures = f"{mark.points:g}", mark.task.points
+            rows.append([in_cell(name), mark.task.name, *figures, in_cell(mark.remark), mark.state])
+        page = feedback(name, marks, notes).encode(errors="replace")
+        (folder / "feedback" / f"{file_name(name)}.md").write_bytes(page)
+    table = folder / "points.csv"  # utf-8-sig has the mark by which Excel knows UTF-8
+    with table.open("x", encoding="utf-8-sig", errors="replace", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def mark_all(submissions, build, folder=None, jobs=None, **limits):
+    """Mark all entries of the folder submissions; return [(name, marks, notes), ...].
+
+    The folder for the results must be new or empty; by default it is a new one with date and time
+    in its name.
     """
     source = (build / "assignment").resolve()
-    if not (build / "key.json").is_file() or not source.is_dir():
+    if not source.is_dir() or not (build / "seed.txt").is_file():
         raise SystemExit(f"{source} is not there: run `make assignment` first, as you set it")
-    if not submissions.is_dir():
-        raise SystemExit(f"SUBMISSIONS is {str(submissions)!r}, which is not a folder")
-    students, notes = students_in(submissions, [path.name for path in source.iterdir()])
-    if not students:
-        raise SystemExit(f"{submissions} holds no submission: no folder, archive or notebook")
-    folder = (marks or submissions.resolve().parent / "marks").resolve()
-    gradebook.read_by_hand(folder / "by-hand.csv")  # a line that will not do stops us at once
-    (folder / "results").mkdir(parents=True, exist_ok=True)
-    key = json.loads((build / "key.json").read_text(encoding="utf-8"))
-    same = folder / "assignment.json"
-    figures = json.dumps([key["seed"], key["figures"]])
-    if same.is_file() and same.read_text() != figures:
-        raise SystemExit(f"{folder} is of another assignment: name another folder by MARKS=folder")
-    same.write_text(figures)
-    files = sorted((folder / "results").glob("*.json"))
-    results = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
-    same_for_all = folder / "results", Sandbox(source, **limits), Edition(source), key
-    pool = ThreadPoolExecutor(jobs or os.cpu_count())
-    waiting = [pool.submit(marked, student, *same_for_all) for student in students]
+    if not submissions.is_dir() or not entries(submissions):
+        raise SystemExit(f"SUBMISSIONS={submissions} is not a folder, or has no submission in it")
+    folder = folder or build / "marks" / f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise SystemExit(f"{folder} has files in it, which stay: name a new folder by MARKS=folder")
+    same_for_all = Sandbox(source, **limits), Edition(source), (build / "seed.txt").read_text()
+    pool, results = ThreadPoolExecutor(jobs or os.cpu_count()), []
+    waiting = {pool.submit(run, *x, *same_for_all): x[0] for x in entries(submissions).items()}
     for number, job in enumerate(as_completed(waiting), 1):
-        result = job.result()
-        results[result["code"]] = result
-        points = sum(row["points"] or 0 for row in result["rows"])
-        done = f"{number}/{len(waiting)} {result['name']}: {points:g} points by the checks."
-        print(done, result["late"], *result["notes"][:3], flush=True)
-    ordered = sorted(results.values(), key=lambda result: (result["name"], result["id"]))
-    notes += gradebook.add_by_hand(folder / "by-hand.csv", ordered)
-    write_all(folder, ordered, key)
-    if roster:
-        notes += gradebook.fill_roster(roster, ordered, column)
-    print(*notes, f"Marks are in {folder}: see totals.csv and answers.html.", sep="\n")
-    return ordered
-
-
-def write_all(folder, results, key):
-    """The totals, a feedback page for each student, and what is for the lecturer."""
-    (folder / "feedback").mkdir(exist_ok=True)
-    for result in results:
-        result["total"] = sum(row["points"] or 0 for row in result["rows"])
-        result["maximum"] = sum(row["maximum"] for row in result["rows"])
-        result["open"] = sum(row["points"] is None for row in result["rows"])
-        name = re.sub(r"[^\w .-]", "-", result["name"])[:50]
-        page = folder / "feedback" / f"{name}-{result['code']}.html"
-        replace(page, PAGES.get_template("feedback.html").render(result=result))
-    gradebook.write_totals(folder / "totals.csv", results)
-    gradebook.write_similar(folder / "similar.csv", results)
-    page = PAGES.get_template("answers.html").render(results=results, key=key)
-    replace(folder / "answers.html", page)
+        try:
+            (found, notes), charged = job.result(), {}
+            marks = [mark_task(*x, charged) for x in found]
+        except Exception as error:  # one student's must not stop the others' marking
+            notes = [f"It cannot be marked: {error!r:.200}"]
+            marks = [Mark(task, notes[0], "look") for task in all_tasks().values()]
+        results.append((waiting[job], marks, notes))
+        points, look = sum(x.points for x in marks), sum(x.state == "look" for x in marks)
+        done = f"{number}/{len(waiting)} {waiting[job]}: {points:g} points, {look} to look at."
+        print(done, *notes[:3], flush=True)
+    results.sort(key=lambda result: result[0])
+    write(folder, results)
+    print(f"See {folder}/points.csv, where the state is look, and {folder}/feedback.")
+    return results
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("submissions", type=Path)
     parser.add_argument("--build", type=Path, default=ROOT / "build")
-    parser.add_argument("--marks", type=Path, help="beside the submissions, unless named")
-    parser.add_argument("--roster", type=Path, help="a grade export of Moodle or Canvas")
-    parser.add_argument("--column", default="", help="of the roster, for the points")
-    parser.add_argument("--trust", action="store_true", help="limits only, without a sandbox")
+    parser.add_argument("--marks", type=Path, dest="folder", help="a new one")
     sys.stdout.reconfigure(errors="replace")  # names may be anything
     mark_all(**vars(parser.parse_args()))
 
@@ -204,5 +199,5 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        print("interrupted: what is marked is kept; the same command goes on from here", flush=True)
+        print("interrupted: nothing is written; run the same command again", flush=True)
         os._exit(1)  # without waiting for what runs, which ends with us

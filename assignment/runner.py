@@ -17,14 +17,12 @@ from IPython.core.history import HistoryManager
 from IPython.core.interactiveshell import InteractiveShell
 
 MEGABYTE = 2**20
-LARGEST = 20 * MEGABYTE  # of what a step gives
+LARGEST = 20 * MEGABYTE  # bytes of what a step gives
 
 
 def main():
     job = json.load(sys.stdin)
-    limits = {"AS": job["megabytes"] * MEGABYTE, "FSIZE": 64 * MEGABYTE}
-    if not job["trust"]:  # else all of the user's processes would be counted
-        limits["NPROC"] = 64
+    limits = {"AS": job["megabytes"] * MEGABYTE, "FSIZE": 64 * MEGABYTE, "NPROC": 64}
     for name, most in limits.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
     HistoryManager.enabled = False

@@ -19,30 +19,28 @@ from tasks import HERE, ROOT
 SYSTEM = ["/usr", "/lib", "/lib32", "/lib64", "/bin", "/etc/ld.so.cache"]
 RUNNER = str(HERE / "runner.py")
 ENVIRONMENT = {"MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+ENVIRONMENT |= {"HOME": "/submission"}
 WRITABLE = 2**28  # bytes, in memory
 PATIENCE = 20  # times the seconds of a step: the most for a whole submission
 USERS = itertools.count()
 NOT_HERE = """\
 Submissions are run in bubblewrap, which does not work here: {}
 Install it: sudo apt install bubblewrap (or dnf, pacman). Ubuntu from 24.04 on also asks for an
-AppArmor profile, and macOS and Windows for assignment/Containerfile: see report/course.md.
-If you trust the students: TRUST=1 limits time and memory, and protects from nothing else."""
+AppArmor profile, and macOS and Windows for assignment/Containerfile: see report/course.md."""
 
 
 class Sandbox:
     """How submissions are run on this machine, and with which limits.
 
     source is the folder for students, whose files a submission finds beside it. SystemExit says
-    what to install where bubblewrap is missing. trust runs without it, never as root.
+    what to install where bubblewrap is missing.
     """
 
-    def __init__(self, source, seconds=20, megabytes=3000, trust=False):
+    def __init__(self, source, seconds=20, megabytes=3000):
         self.files = [path for path in sorted(source.iterdir()) if path.suffix != ".ipynb"]
-        self.seconds, self.megabytes, self.trust = seconds, megabytes, trust
+        self.seconds, self.megabytes = seconds, megabytes
         self.root = os.geteuid() == 0
-        if trust and self.root:
-            raise SystemExit("TRUST=1 is not for root: a submission could delete everything")
-        if not trust and not (shutil.which("bwrap") and shutil.which("setpriv")):
+        if not (shutil.which("bwrap") and shutil.which("setpriv")):
             raise SystemExit(NOT_HERE.format("there is no bwrap, or no setpriv of util-linux"))
         if "error" in self.run([["import torch"]])[0][0]:
             tried = subprocess.run(self.command(), input="", capture_output=True, text=True)
@@ -50,9 +48,6 @@ class Sandbox:
 
     def command(self):
         """The command that takes a job; inside, only /submission can be written."""
-        python = [sys.executable, "-I", RUNNER]
-        if self.trust:
-            return python
         separate = ["--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
         command = ["bwrap", *(separate if self.root else ["--unshare-all"]), "--die-with-parent"]
         command += ["--new-session", "--clearenv", "--proc", "/proc", "--dev", "/dev"]
@@ -67,13 +62,13 @@ class Sandbox:
         for path in self.files:
             command += ["--ro-bind", str(path), f"/submission/{path.name}"]
         command += ["--chdir", "/submission"]
-        for name, value in (ENVIRONMENT | {"HOME": "/submission"}).items():
+        for name, value in ENVIRONMENT.items():
             command += ["--setenv", name, value]
         if self.root:
             user = 64000 + next(USERS) % 1000  # of its own, because its processes are counted
             command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "setpriv"]
             command += [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-        return [*command, *python]
+        return [*command, sys.executable, "-I", RUNNER]
 
     def run(self, notebooks):
         """The outcome of each step of each notebook: {"value": ...} or {"error": "..."}.
@@ -81,17 +76,12 @@ class Sandbox:
         A step is the source of a cell, or a call: {"function": ..., "args": ..., "seed": ...}.
         """
         job = {"notebooks": notebooks, "seconds": self.seconds, "megabytes": self.megabytes}
-        job = json.dumps(job | {"trust": self.trust}).encode()
-        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as results:
-            for path in self.files if self.trust else []:
-                shutil.copy(path, folder)
-            process = subprocess.Popen(
-                self.command(), cwd=folder, env=os.environ | ENVIRONMENT, start_new_session=True,
-                stdin=subprocess.PIPE, stdout=results, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+        with tempfile.TemporaryFile() as results:
+            streams = {"stdin": subprocess.PIPE, "stdout": results, "stderr": subprocess.DEVNULL}
+            process = subprocess.Popen(self.command(), **streams, start_new_session=True)
             reason = "Stopped: the submission ended what runs it."
             try:
-                process.communicate(job, timeout=PATIENCE * self.seconds)
+                process.communicate(json.dumps(job).encode(), timeout=PATIENCE * self.seconds)
             except subprocess.TimeoutExpired:
                 reason = f"Stopped: the submission ran for over {PATIENCE * self.seconds} s."
             with contextlib.suppress(ProcessLookupError):

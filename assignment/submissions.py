@@ -1,244 +1,124 @@
-"""Finds each student's notebooks in a folder, and in them functions and answers in words.
+"""Finds the students' notebooks in a folder, and in them what is to be run.
 
-All files are listed first, those in archives too; their names say whose they are. A notebook is
-known by the functions and questions in it, never by its name; a cell by its grade_id or, where a
-notebook has lost these, by its source.
+A notebook is known by the functions in it, never by its name, and a given cell by its source.
 """
 
-import html
 import json
-import os
 import re
-import tarfile
-import tempfile
-import time
 import zipfile
-from pathlib import Path
-from types import SimpleNamespace
-from unicodedata import normalize
+from itertools import islice
+from pathlib import PurePath
+from typing import NamedTuple
 
 import nbformat
-from tasks import notebook, sections, tasks
+from tasks import all_tasks, notebook, sections
 
-ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
-LARGEST, LARGEST_ARCHIVE = 20 * 2**20, 2**30  # bytes of a notebook, and of what is packed together
-CELLS = 2000  # of a notebook
-EMPTY = "*Your answer here.*"
-OWN = SimpleNamespace(kind="own", about="", source="", locked=False)  # a cell that was not given
-MOODLE = r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_[a-z]+(?:_(?P<file>.*))?"
-CANVAS = r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<id>\d\d+)_(?P<attempt>\d\d+)_(?P<file>.+)"
-BLACKBOARD = r".+_(?P<name>[^_]+)_attempt_(?P<attempt>[\d-]+)(?:_(?P<file>.+)|\.txt)"
+LARGEST, MOST = 20 * 2**20, 50  # bytes of a notebook, and notebooks of a student
+NOT_WRITTEN = "Not written."
+NOT_FOUND = "Not found: no notebook has a function of this name in a cell of code."
 
 
-def identified(name):
-    """What a platform's name of a file or folder says, as a dictionary; None for another name."""
-    matches = (re.fullmatch(form, name) for form in (MOODLE, CANVAS, BLACKBOARD))
-    return next((match.groupdict() for match in matches if match), None)
+class Notebook(NamedTuple):
+    """cells are (label, source) to run; stubs are the tasks whose cells are as they were given."""
+
+    name: str
+    cells: list
+    stubs: set
+
+    def programs(self, task):
+        """The sources that define a task's function."""
+        form = re.compile(rf"^[ \t]*(?:def[ \t]+{task}\b|{task}[ \t]*=)", re.MULTILINE)
+        return [source for _, source in self.cells if form.search(source)]
 
 
-def unpack(path, target):
-    """Unpack an archive with the times of its files; ValueError if it holds too much."""
-    if path.suffix.lower() != ".zip":
-        with tarfile.open(path) as archive:
-            check_size(sum(info.size for info in archive))
-            archive.extractall(target, filter="data")
-        return
-    with zipfile.ZipFile(path) as archive:
-        check_size(sum(info.file_size for info in archive.infolist()))
-        for info in archive.infolist():
-            when = time.mktime((*info.date_time, 0, 0, -1))
-            os.utime(archive.extract(info, target), (when, when))
+def entries(folder):
+    """{name: path}: the folders, zip files and notebooks in a folder, one for each student.
 
-
-def check_size(size, most=LARGEST_ARCHIVE):
-    if size > most:
-        raise ValueError("it is too large")
-
-
-def files_in(folder, scratch, nested=0):
-    """(names from the folder on, file or None, what is to be said) of all files in a folder.
-
-    Archives are folders, unpacked below scratch: those in the folder, and those in these.
+    The name is the entry's, without .zip or .ipynb. SystemExit if two names are the same.
     """
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        ending = ARCHIVE.search(path.name)
-        if any(part.startswith((".", "__MACOSX")) for part in parts):
+    found, files = {}, {}
+    for path in sorted(path for path in folder.iterdir() if not is_hidden(path.name)):
+        packed = path.suffix.lower() in (".zip", ".ipynb") and not path.is_dir()
+        name = path.stem if packed else path.name
+        same = files.setdefault(file_name(name).casefold(), path)
+        if same != path:
+            both = f"{same.name} and {path.name} have the same name"
+            raise SystemExit(f"{folder}: {both}. Rename one, or take it away")
+        found[name] = path
+    return found
+
+
+def file_name(name):
+    """A safe name of a file for a student, without its ending."""
+    return re.sub(r"[^\w .()+,-]", "-", name).encode()[:200].decode(errors="ignore")
+
+
+def is_hidden(name):
+    return any(part.startswith((".", "__MACOSX")) for part in PurePath(name).parts)
+
+
+def files_in(path):
+    """(name, content) of the notebooks of an entry and of the zip files in it, links left out."""
+    inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+    for file in inside if not path.is_symlink() else []:
+        name = str(file.relative_to(path)) if file != path else path.name
+        if file.suffix.lower() not in (".zip", ".ipynb") or file.is_symlink() or is_hidden(name):
             continue
-        if path.is_symlink():
-            yield parts, None, f"{path.name} is a link: not read."
-        elif path.is_dir():
-            if not any(path.iterdir()):
-                yield (*parts, ""), None, ""
-        elif ending and nested < 2:
-            around = *parts[:-1], path.name[: ending.start()]
-            target, trouble = Path(tempfile.mkdtemp(dir=scratch)), ""
-            try:
-                unpack(path, target)
-            except Exception as error:  # a damaged archive may raise anything
-                trouble = f"{path.name} cannot be read to its end: {type(error).__name__}: {error}"
-            inside = list(files_in(target, scratch, nested + 1))
-            if trouble or not inside:
-                yield (*around, ""), None, trouble
-            for inner, file, note in inside:
-                yield (*around, *inner), file, note
-        else:
-            yield parts, path, ""
-
-
-def students_in(folder, known_files):
-    """All students of a folder, and notes on what belongs to nobody.
-
-    A student has key, name, id, late, notebooks, online_text and notes. known_files are the names
-    of what the students were given; what is neither a notebook nor one of these is noted.
-    """
-    given = "|".join(re.escape(Path(name).stem) for name in known_files if name.endswith(".ipynb"))
-    students, notes = {}, []
-    with tempfile.TemporaryDirectory() as scratch:
-        files = list(files_in(folder, scratch))
-        inside = [parts[:-1] for parts, file, _ in files if file]
-        around = len(os.path.commonprefix(inside))
-        if all(len(folders) > around for folders in inside):  # folders around the class's
-            files = [(parts[around:] or ("",), *rest) for parts, *rest in files]
-        for parts, file, note in files:
-            at = next((at for at, part in enumerate(parts[:3]) if identified(part)), 0)
-            says = identified(parts[at]) or {"name": parts[0]}
-            if len(parts) == 1 and not identified(parts[0]):
-                if not parts[0].endswith(".ipynb"):
-                    notes.append(note or f"{parts[0]} is nobody's: not read.")
-                    continue
-                name = re.sub(given, "", Path(parts[0]).stem).strip(" _-.")
-                says["name"] = name or folder.resolve().name  # ada_1.1-gradient-… is ada's
-            student = student_of(students, says["name"], says.get("id") or "")
-            student.late = student.late or ("LATE" if says.get("late") else "")
-            student.notes += [note] if note else []
-            attempt = int(re.sub(r"\D", "", says.get("attempt") or "0"))
-            name = "/".join(parts[at + 1 :]) or says.get("file", parts[0])
-            if file and name:  # a receipt of Blackboard's has none
-                add_file(student, name, (attempt, file.stat().st_mtime), file, known_files)
-    return list(students.values()), notes
-
-
-def student_of(students, name, id_):
-    """The student of that name or ID, a new one if need be."""
-    key = id_ or normalize("NFC", name)
-    name = name.lstrip("=+-@")  # a spreadsheet would take it for a formula
-    new = {"key": key, "name": name, "id": id_, "late": "", "online_text": ""}
-    return students.setdefault(key, SimpleNamespace(**new, notebooks=[], notes=[]))
-
-
-def add_file(student, name, newness, file, known_files):
-    """Read a notebook or Moodle's online text; note what is neither."""
-    if name.endswith("onlinetext.html"):
-        plain = re.sub(r"<[^>]*>", " ", file.read_text("utf-8", errors="replace"))
-        student.online_text = html.unescape(plain).strip()
-    elif name.endswith(".ipynb"):
-        try:
-            check_size(file.stat().st_size, LARGEST)
-            data = file.read_bytes()
-            cells = cells_of(data)
-        except Exception as error:  # whatever is wrong with a file that anybody may have made
-            student.notes.append(f"{name} is not a notebook: {type(error).__name__}: {error}"[:200])
-            return
-        if data not in [book.data for book in student.notebooks]:
-            book = SimpleNamespace(name=name, newness=newness, data=data, cells=cells)
-            student.notebooks.append(book)
-    elif name.rpartition("/")[2] not in known_files:
-        student.notes.append(f"Not read: {name}.")
-
-
-def cells_of(data):
-    """A notebook's cells, each with kind, source and grade_id ("" if it has none)."""
-    cells, known = json.loads(data.decode("utf-8-sig"))["cells"], []
-    check_size(len(cells), CELLS)
-    for cell in cells:
-        marks = cell.get("metadata", {}).get("nbgrader")
-        name = marks.get("grade_id") if isinstance(marks, dict) else ""
-        name, source = name if isinstance(name, str) else "", "".join(cell["source"])
-        known.append(SimpleNamespace(kind=cell["cell_type"], source=source, grade_id=name))
-    return known
+        with file.open("rb") as opened:
+            if name.lower().endswith(".ipynb"):
+                yield name, opened.read(LARGEST)
+            else:
+                archive = zipfile.ZipFile(opened)
+                for member in archive.namelist():
+                    if member.lower().endswith(".ipynb") and not is_hidden(member):
+                        yield member, archive.open(member).read(LARGEST)
 
 
 class Edition:
-    """The cells that the students were given, in the folder source."""
+    """The code cells that the students were given; setups, by section, are to be run first."""
 
     def __init__(self, source):
         self.given, self.setups = {}, {}
         for section in sections():
             for cell in nbformat.read(source / notebook(section).name, as_version=4).cells:
-                marks, text = cell.metadata["nbgrader"], cell.source.strip()
-                kind, _, about = marks["grade_id"].partition("-")
-                given = {"kind": kind, "about": about, "source": text, "locked": marks["locked"]}
-                self.given[marks["grade_id"]] = SimpleNamespace(**given)
-                if kind == "code":
-                    self.setups.setdefault(section, []).append(text)
-        self.by_source = {given.source: given for given in self.given.values()}
-        del self.by_source[EMPTY]
+                if cell.cell_type == "code":
+                    name = cell.metadata["nbgrader"]["grade_id"]
+                    self.given[cell.source.strip()] = name
+                    if name.startswith("code-"):
+                        self.setups[section] = "a given cell", cell.source
 
-    def recognise(self, book):
-        """Give the notebook's cells the given cell that they were, and the code to run of them."""
-        for cell in book.cells:
-            source = cell.source.strip()
-            cell.given = self.given.get(cell.grade_id) or self.by_source.get(source, OWN)
-            as_given = source == cell.given.source and cell.given.kind != "code"
-            only_shows = cell.given.kind in ("test", "run", "answer") and "def " not in source
-            cell.code = "" if cell.kind != "code" or as_given or only_shows else cell.source
+    def read_entry(self, path):
+        """The notebooks of an entry, and sentences on those that cannot be read."""
+        found, notes = [], []
+        for name, data in islice(files_in(path), MOST):
+            try:
+                found.append(self.read_notebook(name, data))
+            except Exception as error:  # of a file that may be anything at all
+                notes.append(f"{name} cannot be read: {type(error).__name__}: {error}"[:200])
+        return found, notes
 
-    def programs(self, book, task):
-        """The cells that define a task's function, apart from its copy in 1.2."""
-        form = re.compile(rf"^[ \t]*(?:def[ \t]+{task}\b|{task}[ \t]*=)", re.MULTILINE)
-        own = [cell.code for cell in book.cells if cell.given.kind != "paste"]
-        return [code for code in own if form.search(code)]
-
-    def steps(self, book, names):
-        """(label, source) of the cells to run before the tasks of these names are called."""
-        needed = sorted({tasks()[name].section for name in names})
-        steps = [("a given cell", source) for x in needed for source in self.setups.get(x, [])]
-        for number, cell in enumerate((cell for cell in book.cells if cell.kind == "code"), 1):
-            is_copy = cell.given.kind == "paste" and cell.given.about in names
-            if cell.code and not is_copy:
-                steps.append((f"{book.name}, code cell {number}", cell.code))
-        return steps
-
-    def answers(self, book, questions):
-        """{question: what stands from it to the next given cell}, and a list of what else is."""
-        answers, elsewhere, current = {name: [] for name in questions}, [], None
-        for cell in book.cells:
-            source, given = cell.source.strip(), cell.given
-            for question in questions if given is OWN else []:  # answered in a cell without a name
-                if source.startswith(self.given[f"asks-{question}"].source):
-                    given = self.given[f"asks-{question}"]
-            if given.kind in ("asks", "answer"):
-                current = given.about
-            own = source.replace(EMPTY, "").strip()
-            if given.locked:
-                lines = given.source.splitlines() if cell.kind != "code" else source.splitlines()
-                own = "\n".join(x for x in source.splitlines() if x not in lines).strip()
-            elif given.kind in ("task", "paste") or (cell.kind == "code" and current is None):
-                own = ""
-            if own:
-                answers.get(current, elsewhere).append(own)
-            if given.kind not in ("asks", "answer", "own"):
-                current = None
-        return {name: "\n\n".join(parts) for name, parts in answers.items()}, elsewhere
+    def read_notebook(self, name, data):
+        """The notebook without cells that are as they were given, or copies of another section."""
+        book = Notebook(name, [], set())
+        cells = json.loads(data.decode("utf-8-sig"))["cells"]
+        for number, cell in enumerate((x for x in cells if x["cell_type"] == "code"), 1):
+            source, is_copy = "".join(cell["source"]), "'paste-" in str(cell.get("metadata"))
+            given = self.given.get(source.strip())
+            if not given and not is_copy:
+                book.cells.append((f"{name}, code cell {number}", source))
+            elif given and given.startswith("task-"):
+                book.stubs.add(given.removeprefix("task-"))
+        return book
 
 
-def choose(student, edition, questions):
-    """{task: the notebook that counts or None}, {question: answer}, notes on older notebooks."""
-    chosen, notes = {}, []
-    books = sorted(student.notebooks, key=lambda book: (book.newness, book.name))
-    for book in books:
-        edition.recognise(book)
-    for task in tasks():
-        written = [book for book in books if edition.programs(book, task)]
-        chosen[task] = (written or [None])[-1]
-        for book in written[:-1]:
-            notes.append(f"{book.name} has {task} too; {chosen[task].name}, newer, counts.")
-    read = [edition.answers(book, questions) for book in books]
-    elsewhere = [text for _, texts in read for text in texts]
-    elsewhere += [student.online_text] if student.online_text else []
-    words = {}
-    for name in questions:
-        answers = [answers[name] for answers, _ in read if answers[name]]
-        words[name] = answers[-1] if answers else "\n\n".join(elsewhere)
-    return chosen, words, notes
+def choose(task, notebooks):
+    """The first notebook that has the task's function, and a remark if that is not all."""
+    written = [book for book in notebooks if book.programs(task)]
+    if written:
+        first, *others = written
+        different = [book.name for book in others if book.programs(task) != first.programs(task)]
+        return first, f"{different[0]} has it too; {first.name} counts." if different else ""
+    sources = "\n".join(source for book in notebooks for _, source in book.cells)
+    unknown = set(re.findall(r"def[ \t]+(\w+)", sources)) - set(all_tasks())
+    untouched = any(task in book.stubs for book in notebooks) and not unknown
+    return None, NOT_WRITTEN if untouched else NOT_FOUND

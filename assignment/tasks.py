@@ -1,7 +1,7 @@
 """The tasks: their texts from the templates beside this file, their solutions from the notebooks.
 
-A task is a function that the student writes. Its solution is never typed here: it is a function
-of the notebook, or the statements of its cells tagged "answer" that lead to the values asked for.
+A task is a function that the student writes. Its solution is never typed here: it is the function
+of the same name in the section's notebook.
 """
 
 import ast
@@ -33,82 +33,54 @@ def sections():
     return {file.stem: tomllib.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
-@cache
-def tasks():
-    """All tasks by name, each with its section."""
-    cells = [(section, cell) for section in sections() for cell in sections()[section]["cells"]]
-    return {
-        cell["task"]: SimpleNamespace(
-            **cell, name=cell["task"], section=section, body=_body(section, cell)
-        )
-        for section, cell in cells if "task" in cell
-    }  # fmt: skip
-
-
-def head(task):
-    """The first lines of a task's function, which the student gets."""
-    doc = task.doc.strip()
-    doc += "\n" * ("\n" in doc)
-    doc = textwrap.indent(f'"""{doc}"""', "    ")
-    return f"def {task.name}({task.parameters}):\n{doc}\n"
-
-
-def solution(task):
-    return head(task) + textwrap.indent(task.body, "    ")
-
-
 def notebook(section):
     return next((ROOT / "notebooks").glob(f"{section}-*.ipynb"))
 
 
-def _body(section, cell):
-    """The solution's statements, with what the template says to replace in them."""
-    cells = [c for c in nbformat.read(notebook(section), 4).cells if c.cell_type == "code"]
-    wanted = cell["answer"]
-    if isinstance(wanted, str):  # the name of a function
-        source = next(c.source for c in cells if f"def {wanted}(" in c.source)
-        function = next(x for x in ast.parse(source).body if getattr(x, "name", "") == wanted)
-        first = function.body[bool(ast.get_docstring(function))]
-        lines = source.splitlines()[first.lineno - 1 : function.end_lineno]
-        return replaced(textwrap.dedent("\n".join(lines)), cell)
-    answers = [c.source for c in cells if "answer" in c.metadata.get("tags", [])]
-    given = {name.split("=")[0].strip() for name in cell["parameters"].split(",")}
-    lines = _leading_to(wanted, [replaced(source, cell) for source in answers], given)
-    return "\n".join([*lines, f"return {cell.get('return', ', '.join(wanted))}"])
+@cache
+def all_tasks():
+    """The tasks by name: what the template says, section, head, solution and points.
+
+    The head is the function's first lines, which the student gets.
+    """
+    found = {}
+    for section, template in sections().items():
+        for cell in template["cells"]:
+            if name := cell.get("task"):
+                head, body = _answer(section, name, cell["doc"])
+                known = {"name": name, "section": section, "head": head, "solution": head + body}
+                known["points"] = sum(case["points"] for case in cell["cases"])
+                found[name] = SimpleNamespace(**cell, **known)
+    return found
 
 
-def _leading_to(wanted, sources, given):
-    """The assignments that lead from the given names to the wanted ones, in their order."""
-    needed, chosen = set(wanted), []
-    for source in reversed(sources):
-        nodes = [x for x in ast.walk(ast.parse(source)) if isinstance(x, ast.Assign)]
-        assigned = set()
-        for node in sorted(nodes, key=lambda x: -x.lineno):
-            target = {x.id for t in node.targets for x in ast.walk(t) if isinstance(x, ast.Name)}
-            if target & (needed - given):
-                needed |= {x.id for x in ast.walk(node.value) if isinstance(x, ast.Name)}
-                assigned |= target
-                lines = source.splitlines()[node.lineno - 1 : node.end_lineno]
-                chosen.insert(0, textwrap.dedent("\n".join(lines)))
-        given = given | assigned  # an earlier cell may mean something else by them
-    return chosen
+def _answer(section, name, doc):
+    """The head, with this docstring, and the body of a function of the section's notebook."""
+    cells = nbformat.read(notebook(section), 4).cells
+    source = next(cell.source for cell in cells if f"def {name}(" in cell.source)
+    function = next(x for x in ast.parse(source).body if getattr(x, "name", "") == name)
+    lines = source.splitlines()
+    body = lines[function.body[0].end_lineno : function.end_lineno]  # after its own docstring
+    doc = textwrap.indent(f'"""{doc}"""', "    ")
+    return f"{lines[function.lineno - 1]}\n{doc}\n", "\n".join(body) + "\n"
 
 
-def replaced(text, cell):
-    """The text after all replacements of a template's cell or of a mistake."""
-    for old, new in cell.get("replace", []):
-        text = text.replace(old, new)
-    return text
+def with_mistake(task, mistake):
+    """The solution with a known mistake: a program for the same task."""
+    program = task.solution
+    for old, new in mistake["replace"]:
+        program = program.replace(old, new)
+    return program
 
 
-def function_of(task, source=None):
+def function_of(task, program=None):
     """The solution, or another program for the same task, as a function."""
     space = {"torch": torch}
-    exec(source or solution(task), space)
+    exec(program or task.solution, space)
     return space[task.name]
 
 
-def answered(task, case, mistakes=True):
+def with_answers(task, case, mistakes=True):
     """The case with what is expected, and what each known mistake would give.
 
     The long run with the defaults comes last, and is not made with the mistakes.
@@ -116,9 +88,8 @@ def answered(task, case, mistakes=True):
     case = case | {"returns": task.returns, "mistakes": []}
     case["expected"] = call(FAST.get(task.name) or function_of(task), case)[0]
     for mistake in task.mistakes if mistakes and case["name"] != "the defaults" else []:
-        wrong = replaced(solution(task), mistake)
         try:
-            value = call(function_of(task, wrong), case)[0]
+            value = call(function_of(task, with_mistake(task, mistake)), case)[0]
             json.dumps(value, allow_nan=False)
         except (IndexError, RuntimeError, ValueError):  # it does not run, or gives infinite numbers
             continue
@@ -150,13 +121,8 @@ def cases(task, seed):
     drawn = {name: plain(matrix) for name, matrix in drawn.items()}
     place = int(torch.randint(4, (), generator=generator))
     drawn["titles"] = [*TITLES[:place], "Beautiful Mind, A (2001)", *TITLES[place:]]
-    return [
-        {
-            "name": case["name"],
-            "points": case["points"],
-            "seed": seed % 1000,
-            "hint": case.get("hint", ""),
-            "args": {name: drawn.get(value, value) for name, value in case["args"].items()},
-        }
-        for case in task.cases
-    ]
+    found = []
+    for case in task.cases:
+        args = {name: drawn.get(value, value) for name, value in case["args"].items()}
+        found.append({"hint": "", **case, "seed": seed % 1000, "args": args})
+    return found

@@ -12,70 +12,55 @@ import nbformat
 import pandas as pd
 import pytest
 import torch
-from nbformat.v4 import new_code_cell, new_markdown_cell
+from nbformat.v4 import new_code_cell
 
 from mf_data import load_ratings
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "assignment"))
 import checks  # noqa: E402
-import gradebook  # noqa: E402
 import make_assignment  # noqa: E402
 import marking  # noqa: E402
 import sandbox  # noqa: E402
 import submissions  # noqa: E402
 import tasks  # noqa: E402
 
-pytestmark = pytest.mark.timeout(900)  # the first test marks a class
-TASKS = tasks.tasks()
-RIGHT = {name: tasks.solution(task) for name, task in TASKS.items()}
-SECONDS = 10  # for a step, in these tests: on a busy machine a good one needs some
+pytestmark = pytest.mark.timeout(600)  # one test waits for the marks of a class
+TASKS = tasks.all_tasks()
+RIGHT = {name: task.solution for name, task in TASKS.items()}
+SECONDS = 8  # for a step, in these tests: on a busy machine a good one needs some
 LIMITS = {"seconds": SECONDS, "megabytes": 2000}
-ADA = "Ada L_12_assignsubmission_file_"
 
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory):
-    """The student edition of the coursework's matrix, and one each for two students."""
+    """Both editions of the coursework's matrix."""
     folder = tmp_path_factory.mktemp("build")
-    (folder / "roster.csv").write_text("ID;Name\n12;Ada L\n;Bob\n")
-    make_assignment.make(folder, roster=folder / "roster.csv")
+    make_assignment.make(folder)
     return folder
-
-
-def key_of(build):
-    return json.loads((build / "key.json").read_text())
 
 
 def mistaken(name, words):
     """The solution with a known mistake."""
-    mistake = next(m for m in TASKS[name].mistakes if words in m["means"])
-    return tasks.replaced(RIGHT[name], mistake)
+    task = TASKS[name]
+    return tasks.with_mistake(task, next(m for m in task.mistakes if words in m["means"]))
 
 
-def squeezed(text):
-    return re.sub(r"\\n|\\|\s", "", text)
-
-
-def leaks(folder, figures):
-    """Lines of solutions and expected figures in the files of a folder: (file, what)."""
-    lines = {squeezed(line) for task in TASKS.values() for line in task.body.splitlines()}
-    wanted = {line for line in lines if len(line) > 10 and not line.startswith("return")}
-    leaked = []
-    for path in (path for path in folder.rglob("*") if path.is_file()):
-        text = squeezed(path.read_bytes().decode("utf-8", errors="replace"))
-        leaked += [(path.name, what) for what in wanted | set(figures) if what in text]
-    return leaked
-
-
-def test_the_student_edition_has_what_it_needs_and_no_solution(build):
+def test_student_edition(build):
+    """It has what it needs, and no line of a solution, no figure, no output."""
     folder = build / "assignment"
     names = [path.name for path in sorted(folder.iterdir())]
     books = [tasks.notebook(section).name for section in ("1.1", "1.2", "2.1", "3.1", "4.1")]
     others = "README.md checks.json checks.py movielens.txt ratings.pt requirements.txt titles.csv"
     assert names == books + others.split()
-    figures = set(key_of(build)["figures"].values()) - {"67,898"}  # so many ratings there are
-    assert leaks(folder, figures) == []
+    secret = set(re.findall(r"\d+\.\d{4}", (build / "rubrics.md").read_text()))
+    for task in TASKS.values():
+        lines = task.solution.removeprefix(task.head).split("\n")
+        secret |= {re.sub(r"\s", "", line) for line in lines if len(line) > 20}
+    assert len(secret) > 25
+    for path in folder.iterdir():
+        text = re.sub(r"\\n|\\|\s", "", path.read_bytes().decode("utf-8", errors="replace"))
+        assert not [what for what in secret if what in text], path
     for name in books:
         cells = nbformat.read(folder / name, 4).cells
         assert not any(cell.get("outputs") for cell in cells)
@@ -83,45 +68,28 @@ def test_the_student_edition_has_what_it_needs_and_no_solution(build):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_the_solution_passes_the_checks_and_each_known_mistake_gets_its_own_meaning(name):
-    task = TASKS[name]
-    seen = set()
+def test_known_mistakes(name):
+    """The solution passes the checks, and each known mistake gets its own meaning."""
+    task, seen = TASKS[name], set()
     for seed in (1, 2):
-        for case in (tasks.answered(task, case) for case in tasks.cases(task, seed)):
+        for case in (tasks.with_answers(task, case) for case in tasks.cases(task, seed)):
             assert checks.judge(case, *checks.call(tasks.function_of(task), case)) is None
-            seen |= {
-                means for means, value in case["mistakes"] if checks.judge(case, value) == means
-            }
+            seen |= {says for says, value in case["mistakes"] if checks.judge(case, value) == says}
     assert seen == {mistake["means"] for mistake in task.mistakes} and seen
 
 
-def test_a_visible_check_says_input_expected_value_result_and_meaning(build, monkeypatch):
+def test_visible_check(build, monkeypatch):
+    """It says the input, what was expected, what came out and what that means."""
     monkeypatch.setattr(checks, "__file__", str(build / "assignment/checks.py"))
-    task = TASKS["sgd_factorize"]
-    checks.check(task.name, tasks.function_of(task))
-    with pytest.raises(checks.NotYetError) as error:
-        checks.check(task.name, tasks.function_of(task, mistaken(task.name, "old U[i]")))
-    text = str(error.value)
-    parts = "one epoch|torch.manual_seed(|lr = 0.1|A = tensor(|V was updated with the old".split(
-        "|"
-    )
-    assert all(part in text for part in parts) and text.count("U = tensor(") == 2
+    assert checks.near([100.0], [100.05]) and not checks.near([100.0], [100.5])
+    name = "sgd_factorize"
+    checks.check(name, tasks.function_of(TASKS[name]))
+    parts = "one epoch.*manual_seed.*A = tensor.*lr = 0.1.*U = tensor.*U = tensor.*the old U"
+    with pytest.raises(checks.NotYetError, match=f"(?s){parts}"):
+        checks.check(name, tasks.function_of(TASKS[name], mistaken(name, "old U[i]")))
 
 
-def test_each_student_gets_figures_of_their_own(build):
-    given = {submissions.Edition(build / "assignment").setups["3.1"][0]}
-    for name, student in (("Ada L_12", "12"), ("Ada L_12", "Ada L"), ("Bob_", "Bob")):
-        folder = build / "assignment-per-student" / name
-        source = submissions.Edition(folder).setups["3.1"][0]
-        given.add(source)
-        A = torch.tensor([float(x) for x in re.findall(r"\d\.\d+", source)[:9]]).reshape(3, 3)
-        svd_loss = f"{torch.linalg.svdvals(A)[-1] ** 2:.4f}"
-        asked = key_of(build)["own"][gradebook.code_of(student)]["comparison"]
-        assert f"has {svd_loss};" in asked["rubric"] and leaks(folder, [svd_loss]) == []
-    assert len(given) == 3
-
-
-def test_a_seed_draws_figures_that_teach_the_same(build):
+def test_seed_draws_figures_that_teach():
     A, M = make_assignment.draw_matrix(7)
     figures = make_assignment.figures(A, M, make_assignment.draw_ratings(7))
     values = {name: float(value.replace(",", "")) for name, value in figures.items()}
@@ -129,7 +97,8 @@ def test_a_seed_draws_figures_that_teach_the_same(build):
     assert values["loss"] - values["svd_loss"] > 0.001 and values["missing"] < values["filled"]
 
 
-def test_the_ratings_are_movielens_and_a_seed_makes_another_person_user_5(build):
+def test_ratings(build):
+    """They are MovieLens', and a seed makes another person user 5."""
     titles = pd.read_csv(build / "assignment/titles.csv")["name"].tolist()
     film = titles.index("Beautiful Mind, A (2001)")
     old = torch.load(build / "assignment/ratings.pt").float()
@@ -141,7 +110,8 @@ def test_the_ratings_are_movielens_and_a_seed_makes_another_person_user_5(build)
     assert torch.equal(new.unique(dim=1), old.unique(dim=1))
 
 
-def test_the_edition_for_nbgrader_has_grade_ids_points_solutions_and_hidden_tests(build):
+def test_nbgrader_edition(build):
+    """It has grade ids, points, solutions, and hidden tests that the solutions pass."""
     points, space = 0, {"check": checks.check}
     space |= {name: tasks.function_of(task) for name, task in TASKS.items()}
     for path in sorted((build / "nbgrader/source/coursework").glob("*.ipynb")):
@@ -167,185 +137,153 @@ def sgd_factorize(X, k, epochs=1000, step=0.01):
         Q[c] += step * err * P[r]
     return [P.numpy(), Q.numpy()]"""
 FORGED = """
-import os, json
-right = json.dumps({"value": ["right", []]}).encode()
-for pipe in range(3, 20):
-    for step in range(40):
-        try:
-            os.write(pipe, len(right).to_bytes(4, "big") + right)
-        except OSError:
-            pass
-def sgd_factorize(A, rank, num_epochs=1000, lr=0.01): return True, True"""
-THREE = ("sgd_factorize", "sgd_factorize_masked", "gd_factorise_masked")
-OLD_U = {name: mistaken(name, "with the old U") for name in THREE}
+import contextlib, os
+right = b'{"value": ["right", []]}'
+for pipe in 40 * list(range(3, 20)):
+    with contextlib.suppress(OSError):
+        os.write(pipe, len(right).to_bytes(4, "big") + right)
+def loss_of(A, U, V): return True"""
+ODD = ["while True:\n    pass", "import os\nos._exit(7)", "%matplotlib inline\n!echo ✓"]
+ODD += ["import checks\nchecks.judge = checks.near = lambda *_: None", "import sys\nsys.exit(0)"]
 MISTAKES = {
-    "sgd_factorize": FORGED,
+    "sgd_factorize": mistaken("sgd_factorize", "with the old U"),
     "sgd_factorize_masked": mistaken("sgd_factorize_masked", "instead of the error"),
-    "gd_factorise_masked": mistaken("gd_factorise_masked", "instead of the error"),
+    "gd_factorise_masked": mistaken("gd_factorise_masked", "with the old U"),
     "truncated": mistaken("truncated", "first singular value"),
     "valid_error": RIGHT["valid_error"].replace("    return", "    A.zero_()\n    return"),
+    "loss_of": FORGED,
 }
 NO_ANSWER = {  # lines of functions that compute nothing right, and what is said about it
     "sgd_factorize": ("while True: pass", f"over {SECONDS} s"),
-    "loss_of": ("raise Exception(chr(0xD800) + '<b>&' + 300 * '9')", "Exception"),
+    "loss_of": ("raise Exception(chr(0xD800) + '<b>' + 300 * '9')", "Exception: "),
     "truncated": ("return bytearray(10**12)", "MemoryError"),
     "sgd_factorize_masked": ("return A, M", "U has the shape"),
-    "judge": ("print('✓ one epoch')", "It returns None"),
+    "judge": ("import checks\n    checks.judge = checks.near = print", "It returns None"),
     "gd_factorise_masked": ("import os; os._exit(0)", "ended by itself"),
     "rating_of_user_5": ("return U V", "SyntaxError"),
     "valid_error": ("return no_package.x\nimport no_package", "No module named 'no_package'"),
 }
 
 
-def write_submission(edition, folder, sources, change=lambda section, book: None):
-    """Notebooks with these functions in their cells; those of other sections are left out."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_books(folder, edition, sources, odd=()):
+    """Notebooks with these functions; odd cells stand first, and all but 1.1 upside down."""
+    folder.mkdir(parents=True)
     for section in sorted({TASKS[name].section for name in sources}):
-        name = tasks.notebook(section).name
-        book = nbformat.read(edition / name, 4)
+        book = nbformat.read(edition / tasks.notebook(section).name, 4)
         for cell in book.cells:
             kind, _, task = cell.metadata.nbgrader.grade_id.partition("-")
             if kind in ("task", "paste") and task in sources:
-                cell.source = sources[task]
-            if kind == "answer":
-                cell.source = f"My answer on {task}, with <b>marks</b>."
-        change(section, book)
-        nbformat.write(book, folder / name)
-
-
-def odd_cells(section, book):
-    """Odd cells around right functions, in each notebook others."""
-    by_kind = {cell.metadata.nbgrader.grade_id.partition("-")[0]: cell for cell in book.cells}
-    task = next(c for c in book.cells if c.metadata.nbgrader.grade_id.startswith("task-"))
-    if section == "1.1":  # one loops, two end; the check is edited, and stands first
-        by_kind["test"].source = "print('✓ all right')"
-        book.cells.insert(0, book.cells.pop(book.cells.index(by_kind["test"])))
-        extra = ["while True:\n    pass", "import os\nos._exit(77)", "import sys\nsys.exit(0)"]
-        book.cells[0:0] = map(new_code_cell, [*extra, "%matplotlib inline\n!echo ✓ the start"])
-    elif section == "1.2":  # the given cell of the set-up is edited
-        by_kind["code"].source = "import numpy as np\n" + by_kind["code"].source
-        task.source = task.source.replace("summed =", "summed = np.float32(1) *")
-    elif section == "2.1":  # no metadata, no given cells, upside down
-        book.cells = [c for c in book.cells if not c.metadata.nbgrader.locked][::-1]
-        for cell in book.cells:
-            cell.metadata.clear()
-    elif section == "3.1":  # a run cell, copied with its metadata, holds a helper
-        helper = new_code_cell("def rate():\n    return 0.01", metadata=by_kind["run"].metadata)
-        book.cells.insert(1, helper)
-        task.source = task.source.replace("lr * e * V", "rate() / 0.01 * lr * e * V")
+                cell.source = sources[task] + "  # copied" * (kind == "paste")
+        odd_cells = map(new_code_cell, odd)
+        book.cells = [*odd_cells, *book.cells] if section == "1.1" else book.cells[::-1]
+        nbformat.write(book, folder / tasks.notebook(section).name)
 
 
 @pytest.fixture(scope="module")
-def handed_in(build, tmp_path_factory):
-    """A folder of submissions of every kind."""
-    folder = tmp_path_factory.mktemp("course") / "handed in"
-    given = build / "assignment"
-    write_submission(given, folder / "right", RIGHT, odd_cells)
-    path = folder / "right/4.1-movie-rating.ipynb"  # a mark at its beginning, a name that is a list
-    book = json.loads(path.read_text())
-    book["cells"][0]["metadata"]["nbgrader"]["grade_id"] = ["a", "list"]
-    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(book).encode())
-    write_submission(given, folder / "old U", RIGHT | OLD_U)
-    write_submission(given, folder / "mistakes", MISTAKES)
-    sources = {n: f"{tasks.head(TASKS[n])}    {line}" for n, (line, _) in NO_ANSWER.items()}
-    write_submission(given, folder / "no answer \udcff", sources)
-    write_submission(given, folder / "ends all", {"judge": "import os\nos.kill(os.getppid(), 9)"})
-    write_submission(given, folder / "mixed/draft", OLD_U | {"judge": RIGHT["judge"]})
-    write_submission(given, folder / "mixed", {n: RIGHT[n] for n in RIGHT if n != "judge"})
-    for path in (folder / "mixed/draft").iterdir():
-        os.utime(path, (1e9, 1e9))
-    own = build / "assignment-per-student/Ada L_12"
-    write_submission(own, folder / ADA / "parts", RIGHT | {"sgd_factorize": OTHER_STYLE})
-    books = [json.loads(path.read_text()) for path in sorted((folder / ADA / "parts").iterdir())]
-    cells = [cell for book in books for cell in book["cells"]]
-    (folder / ADA / "all in one.ipynb").write_text(json.dumps({"cells": cells}))
-    shutil.rmtree(folder / ADA / "parts")
-    shutil.copytree(given, folder / "untouched")
-    for student in ("nothing", "link", "n" * 250):
-        (folder / student).mkdir()
-    first = folder / "old U/1.1-gradient-factorisation.ipynb"
-    (folder / "link" / first.name).symlink_to(first)
-    for number, data in enumerate([b"%PDF-1.7", b"[" * 100_000, b'{"cells": 3, "nbformat": 4}']):
-        (folder / f"no notebook {number}").mkdir()
-        (folder / f"no notebook {number}" / first.name).write_bytes(data)
-    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA):
-        damaged = folder / f"damaged {method}.zip"
-        with zipfile.ZipFile(damaged, "w", method) as archive:
-            archive.write(first, first.name)
-        data = damaged.read_bytes()
-        damaged.write_bytes(data[:80] + b"\xff" * 320 + data[400:])
-    (folder / "broken.zip").write_bytes(b"PK")
-    (folder / "letter.docx").write_text("Dear instructor")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def marked(build, handed_in):
-    """The results by student. What each submission and the assignment consisted of is as it was."""
+def marked(build, tmp_path_factory):
+    """points.csv for submissions of every kind, by name and task, and the folder of marks."""
     if not shutil.which("bwrap"):
         pytest.skip("submissions run in bubblewrap, which is not installed here")
-    before = contents(build / "assignment"), contents(handed_in)
-    results = marking.mark_all(handed_in, build, jobs=2, **LIMITS)
-    assert (contents(build / "assignment"), contents(handed_in)) == before
-    return {result["name"]: result for result in results}
+    course, given = tmp_path_factory.mktemp("course"), build / "assignment"
+    folder = course / "handed in"
+    write_books(folder / "right", given, RIGHT, ODD)
+    write_books(course / "one", given, RIGHT | {"sgd_factorize": OTHER_STYLE})
+    books = [json.loads(path.read_bytes()) for path in (course / "one").iterdir()]
+    cells = [cell for book in books for cell in book["cells"]]
+    (folder / "one.ipynb").write_bytes(b"\xef\xbb\xbf" + json.dumps({"cells": cells}).encode())
+    write_books(course / "mistakes", given, MISTAKES)
+    (course / "mistakes/no notebook.ipynb").write_bytes(b"[" * 100_000)
+    shutil.make_archive(folder / "mistakes", "zip", course / "mistakes")
+    sources = {name: f"{TASKS[name].head}    {line}" for name, (line, _) in NO_ANSWER.items()}
+    write_books(folder / "no answer \udcff", given, sources)
+    write_books(folder / "=ends", given, {"judge": "import os\nos.kill(os.getppid(), 9)"})
+    shutil.copytree(given, folder / "untouched")
+    (folder / ("n" * 250)).mkdir()
+    (folder / "broken.zip").write_bytes(b"PK")
+    (folder / "letter.docx").touch()
+    (folder / "link").symlink_to(folder / "right")
+    marking.mark_all(folder, build, course / "marks", jobs=2, **LIMITS)
+    table = pd.read_csv(course / "marks/points.csv", dtype=str, keep_default_na=False)
+    return table.set_index(["name", "task"]), course / "marks"
 
 
-def contents(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+@pytest.mark.parametrize("student", ["right", "one"])
+def test_right_functions_get_all_points(marked, student):
+    """Whatever stands around them: cells that loop, exit, or patch the checks."""
+    rows = marked[0].loc[student]
+    assert not rows.remark.any() and not rows.state.any()
+    assert rows.points.astype(float).sum() == 31
 
 
-def points(result):
-    return {row["task"]: row["points"] for row in result["rows"] if row["details"]}
-
-
-def remark(result, task):
-    return next(row["remark"] for row in result["rows"] if row["task"] == task)
-
-
-@pytest.mark.parametrize("student", ["right", "mixed", "Ada L"])
-def test_right_functions_get_all_points_whatever_stands_around_them(marked, student):
-    assert sum(points(marked[student]).values()) == 31, points(marked[student])
-
-
-@pytest.mark.parametrize(("student", "task", "gets", "words"), [
-    ("old U", "sgd_factorize", 3.5, "V was updated with the old U"),
-    ("old U", "gd_factorise_masked", 6, "The same as in sgd_factorize"),
-    ("mistakes", "sgd_factorize_masked", 3.5, "applied to the matrix instead of the error"),
-    ("mistakes", "gd_factorise_masked", 3.5, "applied to the matrix instead of the error"),
-    ("mistakes", "truncated", 2, "The first singular value"),
-    ("mistakes", "valid_error", 1, "It changes A"),
-    ("mistakes", "sgd_factorize", 0, "It returns 'right'"),  # forged
+@pytest.mark.parametrize(("task", "points", "words", "state"), [
+    ("sgd_factorize", "3.5", "V was updated with the old U", ""),
+    ("gd_factorise_masked", "6", "The same as in sgd_factorize: not charged again.", ""),
+    ("sgd_factorize_masked", "3.5", "applied to the matrix instead of the error", ""),
+    ("truncated", "2", "The first singular value", ""),
+    ("valid_error", "1", "It changes A", ""),
+    ("loss_of", "0", "loss is 'right', which is not a number", "look"),  # forged
+    ("judge", "0", "Not written.", ""),
 ])  # fmt: skip
-def test_a_known_mistake_keeps_half_is_charged_once_and_named(marked, student, task, gets, words):
-    assert points(marked[student])[task] == gets
-    assert words in remark(marked[student], task)
+def test_mistakes(marked, task, points, words, state):
+    """A known mistake keeps half and is charged once; what is not recognised asks for a look."""
+    row = marked[0].loc["mistakes", task]
+    assert (row.points, row.state) == (points, state) and words in row.remark
 
 
-def test_a_known_mistake_in_the_start_saves_no_more_than_the_start():
+def test_mistake_in_the_start():
+    """One that is charged in a task before saves no more than the start's point."""
     task = TASKS["sgd_factorize_masked"]
     line = "    return torch.randn(len(A), rank), torch.randn(A.shape[1], rank)"
-    function = tasks.function_of(task, tasks.head(task) + line)
+    function = tasks.function_of(task, task.head + line)
     outcomes = [(c, {"value": checks.call(function, c)}) for c in tasks.cases(task, 1)]
-    assert marking.row_of(task, outcomes, {"the start": "sgd_factorize"})["points"] == 1
+    assert marking.mark_task(task, outcomes, "", {"the start": "sgd_factorize"}).points == 1
 
 
-@pytest.mark.parametrize("task", NO_ANSWER)
-def test_what_does_not_compute_the_answer_gets_no_points_and_is_told_why(marked, task):
-    result = marked["no answer \udcff"]
-    assert points(result)[task] == 0 and NO_ANSWER[task][1] in remark(result, task)
+def test_no_answer(marked):
+    for task, (_, words) in NO_ANSWER.items():
+        row = marked[0].loc["no answer ?", task]
+        assert (row.points, row.state) == ("0", "look") and words in row.remark
 
 
-@pytest.mark.parametrize("student", [
-    "nothing", "untouched", "link", "no notebook 0", "no notebook 1", "no notebook 2", "broken",
-    "damaged 8", "damaged 14", "n" * 250, "ends all",
+@pytest.mark.parametrize(("student", "words", "state"), [
+    ("untouched", "Not written.", ""), ("n" * 250, "Not found", "look"), ("link", "", "look"),
+    ("broken", "BadZipFile", "look"), ("letter.docx", "Not found", "look"),
+    ("'=ends", "", "look"),
 ])  # fmt: skip
-def test_who_handed_in_nothing_that_runs_has_a_row_and_a_reason(marked, student):
-    assert set(points(marked[student]).values()) == {0} and remark(marked[student], "judge")
+def test_nothing_that_runs(marked, student, words, state):
+    """Each entry has its rows, with 0 points, a reason, and whether a person has to look."""
+    rows = marked[0].loc[student]
+    last = rows.loc["judge"]
+    assert len(rows) == 8 and set(rows.points) == {"0"} and last.remark
+    assert words in last.remark and last.state == state
 
 
-def test_in_the_sandbox_there_is_no_network_no_solution_and_no_other_submission(build, marked):
+def test_feedback(marked):
+    """It has points, input, what was expected and what came out; a fence holds what is not ours."""
+    pages = {path.stem: path.read_text() for path in (marked[1] / "feedback").iterdir()}
+    assert len(pages) == len(marked[0]) / 8
+    page = pages["mistakes"]
+    assert "**16 of 31 points.**" in page and "no notebook.ipynb cannot be read" in page
+    first = page.split("## 1.1 ")[1].split("## 1.2")[0]
+    assert first.startswith("sgd_factorize: 3.5 of 6 points\n") and "one epoch: 1.5 of 3\n" in first
+    for part in "with\nA = tensor(|expected:\nU =|what came out:\nU =|V was updated with".split(
+        "|"
+    ):
+        assert first.count(part) == 1
+
+
+@pytest.mark.parametrize("text", ["plain", "```", "a ```` b\n`````\n", "~~~\n```text"])
+def test_fence(text):
+    """No line of the text can end the block."""
+    opening, *inside, closing = marking.fenced(text).strip("\n").split("\n")
+    assert opening == f"{closing}text" and set(closing) == {"`"} and len(closing) >= 3
+    assert not [line for line in inside if closing in line] and "\n".join(inside) == text
+
+
+def test_sandbox(build, marked):
+    """No network, no solution, no other submission; nothing outside can be written."""
     box = sandbox.Sandbox((build / "assignment").resolve(), **LIMITS)
-    unseen = [ROOT / "mf_core.py", build / "key.json", ROOT / "assignment/tasks.py"]
+    unseen = [ROOT / "mf_core.py", build / "seed.txt", ROOT / "assignment/tasks.py"]
     outside = [place / "evil" for place in (ROOT, Path.home(), Path("/etc"))]
     steps = {
         "import mf_core": "ModuleNotFoundError",
@@ -353,7 +291,7 @@ def test_in_the_sandbox_there_is_no_network_no_solution_and_no_other_submission(
         **{f"open({str(path)!r}, 'w')": "" for path in outside},
         "import _socket; _socket.socket().connect(('1.1.1.1', 9))": "OSError: [Errno 101]",
         f"import os; os.kill({os.getpid()}, 0)": "ProcessLookupError",
-        "import os\nfor _ in range(80): os.spawnlp(os.P_NOWAIT, 'sleep', 'sleep', '9')": "Blocking",
+        "import os\nfor _ in range(80): os.spawnlp(os.P_NOWAIT, 'sleep', 'sleep', '2')": "Blocking",
         "open('titles.csv'); open('mine', 'w')": "no error",
     }
     outcomes = [outcome.get("error", "no error") for outcome in box.run([list(steps)])[0]]
@@ -362,248 +300,71 @@ def test_in_the_sandbox_there_is_no_network_no_solution_and_no_other_submission(
     assert not [path for path in outside if path.exists()]
 
 
-def test_without_bubblewrap_marking_is_refused_and_says_what_to_install(build, monkeypatch):
-    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
-    with pytest.raises(SystemExit, match="apt install bubblewrap"):
-        sandbox.Sandbox(build / "assignment")
-    monkeypatch.setattr(sandbox.os, "geteuid", lambda: 0)
-    with pytest.raises(SystemExit, match="not for root"):
-        sandbox.Sandbox(build / "assignment", trust=True)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="TRUST=1 is not for root")
-def test_with_trust_the_limits_hold_without_bubblewrap(build):
-    box = sandbox.Sandbox(build / "assignment", trust=True, **LIMITS)
-    found = box.run([["open('titles.csv')", "while True: pass", "1"]])[0]
-    assert ["error" in outcome for outcome in found] == [False, True, False]
-
-
-def test_the_inputs_at_marking_are_the_students_own():
+def test_inputs_are_the_students_own():
     task = TASKS["sgd_factorize"]
     drawn = [tasks.cases(task, tasks.seed_of(0, name, task.name)) for name in ("ada", "bob", "ada")]
     assert drawn[0] == drawn[2] and drawn[0][0]["args"]["A"] != drawn[1][0]["args"]["A"]
 
 
-def words_of(build, folder, change, clear=False):
-    """What is found of the answer to "reading" after a change of the notebook's cells."""
-    book = nbformat.read(build / "assignment" / tasks.notebook("1.2").name, 4)
-    ids = [cell.metadata.nbgrader.grade_id for cell in book.cells]
-    change(book.cells, ids.index("asks-reading"))
-    for cell in book.cells if clear else []:
-        cell.metadata.clear()
-    nbformat.write(book, folder / "any name.ipynb")
-    (student,), _ = submissions.students_in(folder, [])
-    edition = submissions.Edition(build / "assignment")
-    return submissions.choose(student, edition, key_of(build)["questions"])[1]["reading"]
+def test_which_function_counts():
+    """The first of two versions, with a look; a stub beside a function of another name, neither."""
+
+    def book(name, *sources, stubs=()):
+        return submissions.Notebook(name, [("", source) for source in sources], stubs)
+
+    a, b, c = (book(name, RIGHT["judge"] + end) for name, end in ("a ", "b ", "c#"))
+    assert submissions.choose("judge", [a, b]) == (a, "")
+    assert submissions.choose("judge", [a, b, c]) == (a, "c has it too; a counts.")
+    stub, other = book("stub", stubs={"judge"}), book("other", "def judgement(A, M, X): pass")
+    assert submissions.choose("judge", [stub]) == (None, submissions.NOT_WRITTEN)
+    assert submissions.choose("judge", [stub, other]) == (None, submissions.NOT_FOUND)
 
 
-def in_cell(offset, text, new=False, code=False):
-    def change(cells, at):
-        if new:
-            cells.insert(at + offset, new_markdown_cell(text))
-        elif code:
-            cells[at + offset] = new_code_cell(text, metadata=cells[at + offset].metadata)
-        else:
-            cells[at + offset].source += text
-
-    return change
-
-
-@pytest.mark.parametrize("clear", [False, True])
-@pytest.mark.parametrize(("change", "words"), [
-    (in_cell(1, " Mine."), "Mine."), (in_cell(2, "Mine.", new=True), "Mine."),
-    (in_cell(1, "Mine.", new=True), "Mine."), (in_cell(0, "\n\nMine."), "Mine."),
-    (in_cell(1, "Mine.", code=True), "Mine."), (in_cell(-1, "Mine.", new=True), "Mine."),
-    (in_cell(1, ""), ""),
-])  # fmt: skip
-def test_an_answer_in_words_is_found_wherever_it_stands(build, tmp_path, change, words, clear):
-    assert words_of(build, tmp_path, change, clear) == words
+def test_files_of_an_entry(tmp_path):
+    """Notebooks in folders and in a zip file there, but no link and no hidden file."""
+    for name in ("b/1.ipynb", "c/.ipynb_checkpoints/2.ipynb", "c/__MACOSX/3.ipynb", "d.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "link.ipynb").symlink_to(tmp_path / "b/1.ipynb")
+    with zipfile.ZipFile(tmp_path / "a.ZIP", "w") as archive:
+        for name in ("e/x.ipynb", "__MACOSX/._x.ipynb", "e.pdf"):
+            archive.writestr(name, name)
+    found = [("e/x.ipynb", b"e/x.ipynb"), ("b/1.ipynb", b"b/1.ipynb")]
+    assert list(submissions.files_in(tmp_path)) == found
 
 
-LAYOUTS = {
-    "Ada L_12_assignsubmission_file_/1.ipynb": ("Ada L", "12", ""),
-    "Bob_13_assignsubmission_file_1.1_2.ipynb": ("Bob", "13", ""),
-    "cyd_LATE_14_77_1-1.ipynb": ("cyd", "14", "LATE"),
-    "cyd_LATE_14_78_2.ipynb": ("cyd", "14", "LATE"),
-    "dan_15_79_1_1.ipynb": ("dan", "15", ""),
-    "Work 1_eve_attempt_2026-01-05-10-11-12_1.ipynb": ("eve", "", ""),
-    "Work 1_fay_attempt_2026-01-05-10-11-12.txt": ("fay", "", ""),
-}
-OWN_NAMES = {"ada/x/1.ipynb": ("ada", "", ""), "bob/nb_1_2_3.ipynb": ("bob", "", "")}
+@pytest.mark.parametrize("pair", [("Ada", "Ada.zip"), ("Ada.ipynb", "ada"), ("a*", "a?")])
+def test_one_name_twice_is_refused(tmp_path, pair):
+    for name in pair:
+        (tmp_path / name).touch()
+    with pytest.raises(SystemExit, match=f"{re.escape(pair[1])} have the same name. Rename one"):
+        submissions.entries(tmp_path)
 
 
-def files(folder, names):
-    """Notebooks without cells, no two the same."""
-    for number, name in enumerate(names):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text('{"cells": []' + " " * number + "}")
-    return folder
+def test_results_are_never_overwritten(build, tmp_path, monkeypatch):
+    """Nor does a student whose marking fails stop the others'."""
+    for name in ("fails", "nothing"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+    run = marking.run
+    monkeypatch.setattr(marking, "Sandbox", lambda *_, **__: None)
+    monkeypatch.setattr(marking, "run", lambda n, *x: 1 / 0 if n == "fails" else run(n, *x))
+    results = marking.mark_all(tmp_path / "in", build, tmp_path / "m")
+    failed, other = (marks[0] for _, marks, _ in results)
+    assert "ZeroDivisionError" in failed.remark and "Not found" in other.remark
+    (tmp_path / "m/points.csv").write_text("mine")
+    before = {path: path.stat() for path in tmp_path.rglob("*")}
+    with pytest.raises(SystemExit, match="name a new folder by MARKS="):
+        marking.mark_all(tmp_path / "in", build, tmp_path / "m")
+    assert {path: path.stat() for path in tmp_path.rglob("*")} == before
+    marking.mark_all(tmp_path / "in", build)
+    assert len(list((build / "marks").glob("2*T*/points.csv"))) == 1
 
 
-@pytest.mark.parametrize("packed", ["", "zip", "gztar", "zip of zips"])
-@pytest.mark.parametrize("names", [LAYOUTS, OWN_NAMES])
-def test_layouts_of_platforms_are_read(tmp_path, names, packed):
-    folder = files(tmp_path / "in", names)
-    if packed == "zip of zips":
-        for path in [path for path in folder.iterdir() if path.is_dir()]:
-            shutil.make_archive(str(path), "zip", path)
-            shutil.rmtree(path)
-    if packed:
-        (tmp_path / "out").mkdir()
-        folder = Path(shutil.make_archive(tmp_path / "out/class", packed.split()[0], folder)).parent
-    students, notes = submissions.students_in(folder, [])
-    assert {(s.name, s.id, s.late) for s in students} == set(names.values())
-    assert sum(len(s.notebooks) for s in students) == sum("ipynb" in name for name in names)
-    assert not notes and not any(s.notes for s in students)
-    attempts = [book.newness[0] for s in students if s.id == "14" for book in s.notebooks]
-    assert attempts in ([77, 78], [])
-
-
-def test_a_folder_and_an_archive_of_one_name_are_one_student_and_what_is_not_read_is_said(tmp_path):
-    names = ["bob/1.ipynb", "bob/README.md", "bob/essay.pdf", "ada_1.1-sgd.ipynb", "letter.docx"]
-    folder = files(tmp_path / "in", names)
-    shutil.make_archive(folder / "bob", "zip", files(tmp_path / "more", ["a.txt", "2.ipynb"]))
-    students, notes = submissions.students_in(folder, ["README.md", "a.txt", "1.1-sgd.ipynb"])
-    books = {s.name: [book.name for book in s.notebooks] for s in students}
-    assert books == {"ada": ["ada_1.1-sgd.ipynb"], "bob": ["1.ipynb", "2.ipynb"]}
-    assert {s.name: s.notes for s in students} == {"ada": [], "bob": ["Not read: essay.pdf."]}
-    assert "letter.docx" in notes[0]
-
-
-def result_of(name, answer="words", id_=""):
-    row = {"task": "reading", "points": None, "maximum": 3, "remark": "to be read"}
-    row["evidence"] = gradebook.code_of(answer)
-    code = dict(row, task="loss_of", points=2, evidence="CODE", remark="")
-    return {"name": name, "id": id_, "code": gradebook.code_of(name), "rows": [row, code],
-            "total": 3.5, "open": 0}  # fmt: skip
-
-
-def records(path):
-    return gradebook.read_table(path)[0].to_dict("records")
-
-
-def enter(path, *changes):
-    """Enter cells in by-hand.csv, as a spreadsheet with ; would save it: (row, column, cell)."""
-    rows = records(path)
-    for row, column, cell in changes:
-        rows[row][column] = cell
-    gradebook.write_table(path, [row | {"marker": "me"} for row in rows], separator=";")
-
-
-def test_what_is_entered_by_hand_survives_any_run(tmp_path):
-    path, both = tmp_path / "by-hand.csv", [result_of("ada"), result_of("bob")]
-    gradebook.add_by_hand(path, both)
-    ada = [row["code"] for row in records(path)].index(both[0]["code"])
-    enter(path, (ada, "points", "2,5"), (ada, "remark", "good"), (3, "points", "3"),
-          (3, "remark", "the check is wrong"), (2, "task", "lossof"))  # fmt: skip
-    kept = gradebook.add_by_hand(path, [result_of("bob")])  # a late one, alone
-    assert len(kept) == 3 and "lossof" in "".join(kept)
-    again = [result_of("ada"), result_of("bob")]
-    gradebook.add_by_hand(path, again)
-    remarks = {row["remark"]: row["points"] for result in again for row in result["rows"]}
-    assert remarks["good"] == 2.5 and remarks["the check is wrong"] == 3
-    text = path.read_text(encoding="utf-8-sig")
-    assert text.count(";me") == 4 and "2,5" in text and "lossof" in text
-    assert path.with_name("by-hand.csv.bak").exists()
-    for _ in range(2):  # until a person has marked it again
-        changed = [result_of("ada", "other words"), result_of("bob")]
-        gradebook.add_by_hand(path, changed)
-        row = next(row for row in records(path) if "changed since it got 2,5" in row["state"])
-        assert row["points"] == "" and changed[0]["rows"][0]["points"] is None
-
-
-@pytest.mark.parametrize("cell", ["nan", "-1", "two", "7", "inf"])
-def test_points_that_will_not_do_are_refused_with_their_line(tmp_path, cell):
-    path = tmp_path / "by-hand.csv"
-    gradebook.add_by_hand(path, [result_of("ada")])
-    enter(path, (1, "points", cell))
-    before = path.read_bytes()
-    with pytest.raises(SystemExit, match=f"by-hand.csv, line 3: points is {cell}, not a number"):
-        gradebook.add_by_hand(path, [result_of("ada")])
-    assert path.read_bytes() == before
-
-
-def test_a_comma_that_parts_cells_is_refused(tmp_path):
-    path = tmp_path / "by-hand.csv"
-    gradebook.add_by_hand(path, [result_of("ada")])
-    path.write_text(path.read_text().replace("reading,,3", "reading,2,5,3"))
-    with pytest.raises(SystemExit, match="by-hand.csv: line 2 has too many cells"):
-        gradebook.add_by_hand(path, [result_of("ada")])
-
-
-MOODLE = """Identifier,Full name,Grade,Maximum Grade
-Participant 0012,Ada Lovelace,,45
-Participant 13,Bob B,1,45
-"""
-CANVAS = """Student;ID;SIS Login ID;Section;Work (77)
-    Points Possible;;;;45
-Lovelace, Ada;0012;al;A;
-B, Bob;13;bb;A;1
-"""
-
-
-@pytest.mark.parametrize(("export", "ada", "id_"), [
-    (MOODLE, "Ada", "0012"), (CANVAS, "lovelaceada", "0012"), (MOODLE, "Ada Lovelace", ""),
-])  # fmt: skip
-def test_a_grade_export_gets_its_column_filled_in_and_is_kept(tmp_path, export, ada, id_):
-    path = tmp_path / "grades.csv"
-    path.write_text(export)
-    results = [result_of(ada, id_=id_), result_of("Bob B", id_="13"), result_of("Eve", id_="15")]
-    results[1]["open"] = 1
-    sentences = " ".join(gradebook.fill_roster(path, results))
-    assert path.read_text() == export
-    marked_copy = tmp_path / "grades-marked.csv"
-    column = "Grade" if export is MOODLE else "Work (77)"
-    assert [row[column] for row in records(marked_copy)][-2:] == ["3.5", "1"]
-    assert "0012" in marked_copy.read_text("utf-8-sig")
-    assert "Bob B: not yet marked" in sentences and "Eve: 0 rows fit" in sentences
-
-
-def test_tables_and_pages_say_what_was_found(marked, build, handed_in):
-    marks = handed_in.parent / "marks"
-    totals = {row["name"]: row for row in records(marks / "totals.csv")}
-    assert len(totals) == len(marked) == len({row["code"] for row in totals.values()})
-    assert totals["old U"]["sgd_factorize"] == "3.5" and totals["old U"]["not yet marked"] == "4"
-    assert "BadZipFile" in totals["broken"]["notes"]
-    page = next((marks / "feedback").glob("old U-*.html")).read_text(encoding="utf-8")
-    assert "what came out:" in page and "V was updated with the old U[i]" in page
-    shown = (marks / "answers.html").read_text(encoding="utf-8")
-    assert "My answer on reading, with &lt;b&gt;marks&lt;/b&gt;." in shown
-    assert marked["right"]["code"] in shown and "old U" not in shown
-    ada = marked["Ada L"]["code"]
-    rubric = key_of(build)["own"][ada]["comparison"]["rubric"]
-    assert re.search(r"has \d\.\d+;", rubric)[0] in shown.split(f"<h3>{ada}</h3>")[2]
-
-
-def test_the_same_folder_twice_and_a_late_one_between_lose_nothing(
-    marked, build, handed_in, monkeypatch
-):
-    path = handed_in.parent / "marks/by-hand.csv"
-    line = [row["code"] for row in records(path)].index(marked["right"]["code"])
-    enter(path, (line, "points", "2.5"))
-    late = handed_in.parent / "late"
-    (late / "eve").mkdir(parents=True)
-    monkeypatch.setattr(marking, "Sandbox", lambda *_, **__: None)  # nothing is run again
-    assert len(marking.mark_all(late, build)) == len(marked) + 1
-    again = marking.mark_all(handed_in, build)
-    mine = next(result for result in again if result["name"] == "right")
-    assert mine["total"] == 33.5 and mine["open"] == 3 and len(again) == len(marked) + 1
-
-
-def test_code_that_is_the_same_up_to_names_is_listed(tmp_path):
-    one = {name: RIGHT[name] for name in ("loss_of", "judge")}
-    renamed = {name: re.sub(r"\bA\b", "matrix", source) for name, source in one.items()}
-    students = [("ada", one), ("bob", renamed), ("cyd", OLD_U), ("dan", {"judge": "("})]
-    rows = [{"name": name, "code": "X", "programs": programs} for name, programs in students * 2]
-    gradebook.write_similar(tmp_path / "similar.csv", rows[:5])
-    assert records(tmp_path / "similar.csv") == []
-    gradebook.write_similar(tmp_path / "similar.csv", rows[:4])
-    (row,) = records(tmp_path / "similar.csv")
-    assert row == {"one": "ada X", "other": "bob X", "tasks": "loss_of, judge"}
-
-
-def test_what_is_missing_for_marking_is_named(build, tmp_path):
+def test_what_is_missing_is_named(build, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="run `make assignment` first"):
         marking.mark_all(tmp_path, tmp_path)
-    with pytest.raises(SystemExit, match="holds no submission"):
+    with pytest.raises(SystemExit, match="has no submission in it"):
         marking.mark_all(tmp_path, build)
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit, match="apt install bubblewrap"):
+        sandbox.Sandbox(build / "assignment")
