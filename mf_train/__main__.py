@@ -97,8 +97,7 @@ def train(options):
     shard = team.scatter(shards)
     training = None  # process 0's whole table: now each process has its share
     if shard.epoch >= options.epochs and team.number == 0:
-        done = f"--resume: {shard.epoch} epochs are done already"
-        print(f"{done}; raise --epochs to go on", flush=True)
+        print(f"--resume: {shard.epoch} epochs are done; raise --epochs to go on", flush=True)
     while shard.epoch < options.epochs:
         begin = time.perf_counter()
         shard.descend(np.float32(options.lr), np.float32(options.weight_decay))
@@ -120,7 +119,7 @@ def train(options):
 
 def prepare(options):
     """The file's tensors and metadata as of the last epoch done; the entries to train and test."""
-    path, file = options.ratings, options.file
+    file = options.file
     file.parent.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=file.parent).close()  # fails at once where nothing can be written
     if file.exists() and not options.resume:
@@ -130,7 +129,7 @@ def prepare(options):
     if saved and saved[1]["settings"] != settings:
         raise ValueError(f"--resume: {file} was made with {saved[1]['settings']}")
 
-    ratings = read_ratings(path)
+    ratings = read_ratings(options.ratings)
     digest = hashlib.sha256(ratings.to_records(index=False)).hexdigest()
     is_test = np.random.default_rng(options.seed).random(len(ratings)) < options.held_out
     rows, users = pd.factorize(ratings["userId"], sort=True)
@@ -138,10 +137,12 @@ def prepare(options):
     shape = len(users), len(movies)
     if options.strata > min(shape) or is_test.all():
         size = f"{shape[0]} users, {shape[1]} movies and {np.sum(~is_test)} ratings to train on"
-        raise ValueError(f"{path} has {size}: lower --strata to {min(shape)} or less or --held-out")
+        remedy = f"lower --strata to {min(shape)} or less or --held-out"
+        raise ValueError(f"{options.ratings} has {size}: {remedy}")
     twice = ratings[ratings.duplicated(["userId", "movieId"])]
     if len(twice) > 0:
-        raise ValueError(f"{path} has a second rating, {twice.iloc[0].to_dict()}: drop one")
+        second = twice.iloc[0].to_dict()
+        raise ValueError(f"{options.ratings} has a second rating, {second}: drop one")
     order = np.lexsort((cols, rows))
     table = rows.astype(np.int32), cols.astype(np.int32), ratings["rating"].to_numpy()
     training = [column[order[~is_test[order]]] for column in table]
@@ -158,7 +159,7 @@ def prepare(options):
     if saved:
         tensors, metadata = saved
         if metadata["digest"] != digest:
-            raise ValueError(f"--resume: {file} is of other ratings than {path}")
+            raise ValueError(f"--resume: {file} is of other ratings than {options.ratings}")
     for rows, cols, values in (training, test):
         values -= tensors["mu"] + tensors["row"][rows] + tensors["col"][cols]
     return tensors, metadata, training, test
