@@ -53,16 +53,11 @@ class Options(Settings):
     """All options of the command; one without a default is given by its place."""
 
     ratings: Path = option("a folder or zip file of MovieLens")
-    out: str = option("write the factors to OUT.safetensors", "")
+    out: Path = option("write the factors to OUT.safetensors", Path())
     resume: bool = option("go on from that file, if it exists", False)
     epochs: int = option("passes over the ratings", 20, 1, 10_000)
     checkpoint: int = option("write every N epochs, and after the last", 1, 1, 10_000)
     timeout: float = option("seconds without an answer until a process is lost", 30.0, 1, 1e6)
-
-    @property
-    def file(self):
-        """Where the factors are written: of a link, in its target."""
-        return Path(os.path.realpath(self.out.removesuffix(".safetensors") + ".safetensors"))
 
 
 def parsed(arguments):
@@ -78,8 +73,10 @@ def parsed(arguments):
         low, bound = f.metadata["low"], f.metadata["bound"]
         if bound and not low <= getattr(options, f.name) < bound:
             parser.error(f"{flag} needs to be from {low} on and below {bound}")
-    if not os.path.basename(options.out):
+    if not options.out.name:
         parser.error("--out needs the name of a file")
+    file = f"{options.out}".removesuffix(".safetensors") + ".safetensors"
+    options.out = Path(os.path.realpath(file))  # of a link, the target is replaced
     return options
 
 
@@ -112,14 +109,14 @@ def train(options):
                     error = squared_error(*test, tensors["U"], tensors["V"])
                     metadata["rmse"] = (error / len(test[0])) ** 0.5
                     line += f", held-out RMSE {metadata['rmse']:.4f}"
-                save(options.file, tensors, metadata)
+                save(options.out, tensors, metadata)
         if team.number == 0:
             print(line, flush=True)
 
 
 def prepare(options):
     """The file's tensors and metadata as of the last epoch done; the entries to train and test."""
-    file = options.file
+    file = options.out
     file.parent.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=file.parent).close()  # fails at once where nothing can be written
     if file.exists() and not options.resume:
@@ -137,12 +134,10 @@ def prepare(options):
     shape = len(users), len(movies)
     if options.strata > min(shape) or is_test.all():
         size = f"{shape[0]} users, {shape[1]} movies and {np.sum(~is_test)} ratings to train on"
-        remedy = f"lower --strata to {min(shape)} or less or --held-out"
-        raise ValueError(f"{options.ratings} has {size}: {remedy}")
+        raise ValueError(f"{options.ratings} has {size}: lower --strata or --held-out")
     twice = ratings[ratings.duplicated(["userId", "movieId"])]
     if len(twice) > 0:
-        second = twice.iloc[0].to_dict()
-        raise ValueError(f"{options.ratings} has a second rating, {second}: drop one")
+        raise ValueError(f"{options.ratings} repeats {twice.iloc[0].to_dict()}: drop one of them")
     order = np.lexsort((cols, rows))
     table = rows.astype(np.int32), cols.astype(np.int32), ratings["rating"].to_numpy()
     training = [column[order[~is_test[order]]] for column in table]

@@ -263,7 +263,7 @@ def test_a_full_disk_leaves_the_old_file_and_is_named(ratings, alone, monkeypatc
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    (["--strata=60"], "200 users, 59 movies.*lower --strata to 59 or less"),
+    (["--strata=60"], "200 users, 59 movies.*lower --strata"),
     (["--held-out=0.999999"], "0 ratings to train on: .* or --held-out"),
     (["--lr=9"], "stopped being finite in epoch [1-6]: lr = 9"),
     (["--out=/dev/null/x"], "/dev/null"),
@@ -272,7 +272,7 @@ def test_a_full_disk_leaves_the_old_file_and_is_named(ratings, alone, monkeypatc
     *[([f"--{bound}"], f"--{bound.split('=')[0]}") for bound in (
         "rank=0", "rank=10000", "lr=0", "lr=nan", "weight-decay=-1", "damping=1e9", "strata=0",
         "seed=-1", f"seed={2**63}", "held-out=1", "epochs=0", "epochs=2.5", "timeout=0.9",
-        "out=", "out=x/",
+        "out=",
     )],
 ])  # fmt: skip
 def test_an_option_that_does_not_fit_is_named(ratings, alone, tmp_path, capsys, options, words):
@@ -286,7 +286,7 @@ def test_an_option_that_does_not_fit_is_named(ratings, alone, tmp_path, capsys, 
 def test_ratings_that_do_not_fit_are_refused(ratings, alone, tmp_path, capsys):
     header, first, *others = (ratings / "ratings.csv").read_text().splitlines()
     twice = [first, *others, first]
-    for lines, words in ((twice, "a second rating, {'userId'"), (others, "is of other ratings")):
+    for lines, words in ((twice, "repeats {'userId'"), (others, "is of other ratings")):
         write_ratings(tmp_path, lines)
         assert run(tmp_path, f"--out={alone}", *OPTIONS, "--resume") == 1
         assert words in capsys.readouterr().err
@@ -314,6 +314,6 @@ def test_a_team_that_never_meets_says_so_in_time(monkeypatch, capsys):
     for meet in (lambda *_, **__: torch.ones(2).item(), lambda *_, **__: end.wait(60)):
         monkeypatch.setattr(processes.dist, "init_process_group", meet)
         begin = time.monotonic()
-        assert run("ml.zip", "--out=x", "--timeout=1") == 1 and time.monotonic() < begin + 20
+        assert run("ml.zip", "--out=x", "--timeout=1") == 1 and time.monotonic() < begin + 4
         assert "never met: set GLOO_SOCKET_IFNAME" in capsys.readouterr().err
     end.set()
