@@ -43,5 +43,4 @@ def load(file):
 
 
 def checksum(tensors, metadata):
-    content = serialized(tensors, {KEY: json.dumps(metadata)})
-    return hashlib.sha256(content).hexdigest()
+    return hashlib.sha256(serialized(tensors, {KEY: json.dumps(metadata)})).hexdigest()

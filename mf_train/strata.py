@@ -1,9 +1,8 @@
 """SGD in strata: an order of the entries that threads and processes share (Gemulla et al. 2011).
 
-Rows and columns are cut into S bands each, with about as many entries in every band. A row band and
-a column band cross in a block. Of the S x S blocks, those on one wrapped diagonal, a stratum, share
-no row and no column: so they can be done at the same time. S decides every bit of the result; the
-number of threads and processes decides none.
+S row bands and S column bands, each with about as many entries, cross in S x S blocks. The blocks
+on one wrapped diagonal, a stratum, share no row and no column: they can be done at the same time.
+S decides every bit of the result; the number of threads and processes decides none.
 """
 
 from concurrent.futures import ThreadPoolExecutor

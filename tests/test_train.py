@@ -189,12 +189,13 @@ def test_the_command_fits_the_baseline_and_what_it_leaves(ratings, alone):
 
 def test_processes_write_the_file_of_one(ratings, tmp_path):
     """Of two, one is killed, and the other ends soon; three go on from what they have written."""
-    out, whole = tmp_path / "new/factors.safetensors", tmp_path / "whole.safetensors"
+    out = tmp_path / "new/factors.safetensors"
+    whole = tmp_path / "whole.safetensors"
     arguments = ["-m", "mf_train", ratings, f"--out={out}", *OPTIONS]
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
-    team = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    team |= {"MASTER_PORT": port}
+    team = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    team |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     first, second = (start(*arguments, "--epochs=9999", RANK=rank, **team) for rank in "01")
     while "epoch 2 " not in first.stdout.readline():
         assert first.poll() is None, first.communicate()
@@ -212,7 +213,8 @@ def test_processes_write_the_file_of_one(ratings, tmp_path):
 
 def test_ctrl_c_ends_a_long_run_soon(ratings, tmp_path, capsys, interruptible):
     """Resumed through a link, the run replaces its target, with the same rights and bits."""
-    out, link = tmp_path / "factors.safetensors", tmp_path / "link.safetensors"
+    out = tmp_path / "factors.safetensors"
+    link = tmp_path / "link.safetensors"
     link.symlink_to("factors.safetensors")
     threading.Timer(0.5, _thread.interrupt_main).start()
     assert run(ratings, f"--out={out}", *OPTIONS, "--epochs=9999") == 1
