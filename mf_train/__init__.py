@@ -29,7 +29,7 @@ def factorize(
 ):
     """Factorise A by SGD in strata, on torch.get_num_threads() threads.
 
-    strata : into how many runs rows and columns are cut, from 1 (row by row) to min(m, n). It
+    strata : into how many bands rows and columns are cut, from 1 (row by row) to min(m, n). It
         decides the order of the entries, and so every bit of the result; threads decide none.
     M : as for `mf_core.sgd_factorize_masked`, and so is all else.
     """

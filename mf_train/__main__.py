@@ -2,10 +2,9 @@
 
     python -m mf_train ml-25m.zip --rank 32 --epochs 20 --out build/factors
     torchrun --standalone --nproc-per-node 4 -m mf_train ml-25m.zip --rank 32 --out build/factors
-    python -m mf_train recommend build/factors --user 17
 
 User i is predicted to give movie j mu + row[i] + col[j] + U[i] . V[j] stars. The file has these
-tensors, and the numbers of users and movies; its metadata "mf_train" are JSON: titles, RMSE ...
+tensors, and the numbers of users and movies; its metadata "mf_train" are JSON: settings, RMSE ...
 """
 
 import argparse
@@ -13,7 +12,9 @@ import hashlib
 import os
 import signal
 import sys
+import tempfile
 import time
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -21,26 +22,62 @@ import pandas as pd
 import torch
 
 from mf_core import squared_error
-from mf_data import read_movies, read_ratings
-from mf_train.checkpoint import load, lock, save
+from mf_data import read_ratings
+from mf_train.checkpoint import load, save
 from mf_train.processes import Team
 from mf_train.strata import Shard, least_squares
 
-SETTINGS = {  # what decides the result: of each the default, the lowest, a bound, and a help
-    "rank": (32, 1, 10_000, "columns of U and V"),
-    "lr": (0.02, 1e-9, 10.0, "learning rate"),
-    "weight_decay": (0.1, 0.0, 10.0, "of the factors"),
-    "damping": (5.0, 0.0, 1e9, "pseudo-ratings of the baseline"),
-    "strata": (8, 1, 10_000, "runs of users and of movies; at least one a process"),
-    "seed": (0, 0, 2**63, "of the initial factors and of what is held out"),
-    "held_out": (0.1, 0.0, 1.0, "share of the ratings to test on"),
-}
-TRAIN = SETTINGS | {
-    "epochs": (20, 1, 10_000, "passes over the ratings"),
-    "checkpoint": (1, 1, 10_000, "write FILE every N epochs, and after the last"),
-    "timeout": (30.0, 1.0, 1e6, "seconds without an answer until another process is lost"),
-}
-RECOMMEND = {"user": (-1, 0, 2**31, "a user's number"), "count": (10, 1, 10**6, "of movies")}
+
+def option(meaning, default=MISSING, low=None, bound=None):
+    """A field of Options; a number needs to be from low on and below the bound."""
+    if bound:
+        meaning += f", from {low} on and below {bound} [{default}]"
+    return field(default=default, metadata={"help": meaning, "low": low, "bound": bound})
+
+
+@dataclass(kw_only=True)
+class Settings:
+    """The options that decide every bit of the result."""
+
+    rank: int = option("columns of U and V", 32, 1, 10_000)
+    lr: float = option("learning rate", 0.02, 1e-9, 10)
+    weight_decay: float = option("of the factors", 0.1, 0, 10)
+    damping: float = option("pseudo-ratings of the baseline", 5.0, 0, 1e9)
+    strata: int = option("bands of users and of movies; at least one a process", 8, 1, 10_000)
+    seed: int = option("of the initial factors and of what is held out", 0, 0, 2**63)
+    held_out: float = option("share of the ratings to test on", 0.1, 0, 1)
+
+
+@dataclass(kw_only=True)
+class Options(Settings):
+    """All options of the command; one without a default is given by its place."""
+
+    ratings: Path = option("a folder or zip file of MovieLens")
+    out: Path = option("write the factors to OUT.safetensors", Path())
+    resume: bool = option("go on from that file, if it exists", False)
+    epochs: int = option("passes over the ratings", 20, 1, 10_000)
+    checkpoint: int = option("write every N epochs, and after the last", 1, 1, 10_000)
+    timeout: float = option("seconds without an answer until a process is lost", 30.0, 1, 1e6)
+
+
+def parsed(arguments):
+    """The options; argparse ends the process with a message when they are wrong."""
+    parser = argparse.ArgumentParser("mf_train", description=__doc__.splitlines()[0])
+    flags = {f: "--" + f.name.replace("_", "-") for f in fields(Options)}
+    for f, flag in flags.items():
+        kind = {"action": "store_true"} if f.type is bool else {"type": f.type}
+        name = f.name if f.default is MISSING else flag
+        parser.add_argument(name, **kind, default=f.default, help=f.metadata["help"])
+    options = Options(**vars(parser.parse_args(arguments)))
+    for f, flag in flags.items():
+        low, bound = f.metadata["low"], f.metadata["bound"]
+        if bound and not low <= getattr(options, f.name) < bound:
+            parser.error(f"{flag} needs to be from {low} on and below {bound}")
+    if not options.out.name:
+        parser.error("--out needs the name of a file")
+    file = f"{options.out}".removesuffix(".safetensors") + ".safetensors"
+    options.out = Path(os.path.realpath(file))  # of a link, the target is replaced
+    return options
 
 
 def train(options):
@@ -49,14 +86,15 @@ def train(options):
     if options.strata < team.size:
         raise ValueError(f"--strata is {options.strata}; {team.size} processes need {team.size}")
     shards = None
-    if team.process == 0:
-        locked = lock(options.out)
-        tensors, metadata, train, test = prepare(options)
+    if team.number == 0:
+        tensors, metadata, training, test = prepare(options)
         factors = tensors["U"], tensors["V"]
-        teams = [Team(process, team.size) for process in range(team.size)]
-        shards = (Shard(x, options.strata, *factors, *train, metadata["epoch"]) for x in teams)
+        teams = [Team(number, team.size) for number in range(team.size)]
+        shards = (Shard(x, options.strata, *factors, *training, metadata["epoch"]) for x in teams)
     shard = team.scatter(shards)
-    train = None  # process 0's whole table: now each process has its share
+    training = None  # process 0's whole table: now each process has its share
+    if shard.epoch >= options.epochs and team.number == 0:
+        print(f"--resume: {shard.epoch} epochs are done; raise --epochs to go on", flush=True)
     while shard.epoch < options.epochs:
         begin = time.perf_counter()
         shard.descend(np.float32(options.lr), np.float32(options.weight_decay))
@@ -64,7 +102,7 @@ def train(options):
         line = f"epoch {shard.epoch} of {options.epochs}: {speed:.2f} million ratings a second"
         if shard.epoch % options.checkpoint == 0 or shard.epoch == options.epochs:
             factors = team.gather(shard.factors())
-            if team.process == 0:
+            if team.number == 0:
                 tensors["U"], tensors["V"] = map(np.concatenate, zip(*factors, strict=True))
                 metadata["epoch"] = shard.epoch
                 if len(test[0]) > 0:
@@ -72,20 +110,23 @@ def train(options):
                     metadata["rmse"] = (error / len(test[0])) ** 0.5
                     line += f", held-out RMSE {metadata['rmse']:.4f}"
                 save(options.out, tensors, metadata)
-        if team.process == 0:
+        if team.number == 0:
             print(line, flush=True)
-    if team.process == 0:
-        locked.close()
 
 
 def prepare(options):
     """The file's tensors and metadata as of the last epoch done; the entries to train and test."""
-    path = options.ratings
-    saved = load(options.out) if options.resume and options.out.exists() else None
-    if options.out.exists() and not saved:
-        raise FileExistsError(f"--out: {options.out} already exists; --resume goes on from it")
-    ratings = read_ratings(path)
-    settings = {name: getattr(options, name) for name in SETTINGS}
+    file = options.out
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=file.parent).close()  # fails at once where nothing can be written
+    if file.exists() and not options.resume:
+        raise FileExistsError(f"--out: {file} already exists; --resume goes on from it")
+    settings = {f.name: getattr(options, f.name) for f in fields(Settings)}
+    saved = load(file) if file.exists() else None
+    if saved and saved[1]["settings"] != settings:
+        raise ValueError(f"--resume: {file} was made with {saved[1]['settings']}")
+
+    ratings = read_ratings(options.ratings)
     digest = hashlib.sha256(ratings.to_records(index=False)).hexdigest()
     is_test = np.random.default_rng(options.seed).random(len(ratings)) < options.held_out
     rows, users = pd.factorize(ratings["userId"], sort=True)
@@ -93,85 +134,30 @@ def prepare(options):
     shape = len(users), len(movies)
     if options.strata > min(shape) or is_test.all():
         size = f"{shape[0]} users, {shape[1]} movies and {np.sum(~is_test)} ratings to train on"
-        raise ValueError(f"{path} has {size}: lower --strata to {min(shape)} or less or --held-out")
-    order = np.lexsort((cols, rows))
+        raise ValueError(f"{options.ratings} has {size}: lower --strata or --held-out")
     twice = ratings[ratings.duplicated(["userId", "movieId"])]
     if len(twice) > 0:
-        user, movie, _ = twice.iloc[0].astype(int)
-        raise ValueError(f"{path} has two ratings of movie {movie} by user {user}: drop one")
-    titles = read_movies(path).set_index("movieId")["title"].reindex(movies)
-    if titles.isna().any():
-        raise ValueError(f"{path} lacks movie {titles.index[titles.isna()][0]}, which has ratings")
+        raise ValueError(f"{options.ratings} repeats {twice.iloc[0].to_dict()}: drop one of them")
+    order = np.lexsort((cols, rows))
     table = rows.astype(np.int32), cols.astype(np.int32), ratings["rating"].to_numpy()
-    train = [column[order[~is_test[order]]] for column in table]
+    training = [column[order[~is_test[order]]] for column in table]
     test = [column[order[is_test[order]]] for column in table]
-    print(f"{len(train[0]):,} ratings to train on, {len(test[0]):,} to test on", flush=True)
+    print(f"{len(training[0]):,} ratings to train on, {len(test[0]):,} to test on", flush=True)
 
+    generator = torch.Generator().manual_seed(options.seed)
+    U, V = (0.1 * torch.rand(size, options.rank, generator=generator) for size in shape)
+    baseline = least_squares(*training, shape, options.damping)
+    mu, row, col = (np.asarray(x, np.float32) for x in baseline)
+    tensors = {"U": U.numpy(), "V": V.numpy(), "mu": mu, "row": row, "col": col}
+    tensors |= {"users": users.to_numpy(), "movies": movies.to_numpy()}
+    metadata = {"settings": settings, "digest": digest, "epoch": 0, "rmse": None}
     if saved:
         tensors, metadata = saved
-        if metadata["settings"] != settings:
-            raise ValueError(f"--resume: {options.out} was made with {metadata['settings']}")
-        if metadata.get("digest") != digest or tensors["row"].shape + tensors["col"].shape != shape:
-            raise ValueError(f"--resume: {options.out} is of other ratings than {path}")
-    else:
-        metadata = {"settings": settings, "digest": digest, "epoch": 0, "rmse": None}
-        generator = torch.Generator().manual_seed(options.seed)
-        U, V = (0.1 * torch.rand(size, options.rank, generator=generator) for size in shape)
-        baseline = least_squares(*train, shape, options.damping)
-        mu, row, col = (np.asarray(x, np.float32) for x in baseline)
-        tensors = {"U": U.numpy(), "V": V.numpy(), "mu": mu, "row": row, "col": col}
-    tensors |= {"users": users.to_numpy(), "movies": movies.to_numpy()}
-    metadata["titles"] = titles.tolist()
-    for rows, cols, values in (train, test):
+        if metadata["digest"] != digest:
+            raise ValueError(f"--resume: {file} is of other ratings than {options.ratings}")
+    for rows, cols, values in (training, test):
         values -= tensors["mu"] + tensors["row"][rows] + tensors["col"][cols]
-    return tensors, metadata, train, test
-
-
-def recommend(options):
-    """Print the movies with the highest predictions for a user."""
-    tensors, metadata = load(options.factors)
-    users = np.flatnonzero(tensors["users"] == options.user)
-    if len(users) == 0:
-        raise ValueError(f"--user is {options.user}; {options.factors} has no such user")
-    stars = tensors["mu"] + tensors["row"][users[0]] + tensors["col"]
-    stars += tensors["V"] @ tensors["U"][users[0]]
-    best = np.argsort(-stars, kind="stable")
-    if options.ratings:
-        ratings = read_ratings(options.ratings)
-        rated = ratings.loc[ratings["userId"] == options.user, "movieId"]
-        best = best[~np.isin(tensors["movies"][best], rated)]
-    for movie in best[: options.count]:
-        print(f"{stars[movie]:.2f}  {metadata['titles'][movie]}", flush=True)
-
-
-def factors_file(name):
-    if not name or name.endswith("/"):
-        raise argparse.ArgumentTypeError("it needs the name of a file")
-    return Path(name.removesuffix(".safetensors") + ".safetensors")
-
-
-def parsed(arguments):
-    """The options; argparse ends the process with a message when they are wrong."""
-    more = "mf_train recommend FILE --user N: print the best movies for a user"
-    parser = argparse.ArgumentParser("mf_train", description=__doc__.splitlines()[0], epilog=more)
-    numbers = RECOMMEND if arguments[:1] == ["recommend"] else TRAIN
-    if numbers is RECOMMEND:
-        parser.add_argument("command")
-        parser.add_argument("factors", type=factors_file, help="the --out of a run")
-        parser.add_argument("--ratings", type=Path, help="leave out what the user rates there")
-    else:
-        parser.add_argument("ratings", type=Path, help="a folder or zip file of MovieLens")
-        parser.add_argument("--out", type=factors_file, required=True, help="FILE.safetensors")
-        parser.add_argument("--resume", action="store_true", help="go on from FILE, if it exists")
-    for name, (default, low, bound, meaning) in numbers.items():
-        option = "--" + name.replace("_", "-")
-        text = f"{meaning}, from {low} on and below {bound} [{default}]"
-        parser.add_argument(option, type=type(low), default=default, metavar="N", help=text)
-    options = parser.parse_args(arguments)
-    for name, (_, low, bound, _) in numbers.items():
-        if not low <= getattr(options, name) < bound:
-            parser.error(f"--{name.replace('_', '-')} needs to be from {low} on and below {bound}")
-    return options
+    return tensors, metadata, training, test
 
 
 def main(arguments):
@@ -179,10 +165,8 @@ def main(arguments):
     options = parsed(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # torchrun's, if a process has died
     try:
-        (recommend if arguments[0] == "recommend" else train)(options)
+        train(options)
         return 0
-    except BrokenPipeError:
-        message = "standard output is closed"
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         message = str(error)
     except RuntimeError as error:  # torch's: without memory, or from gloo
