@@ -19,7 +19,7 @@ import torch
 import mf_arguments as arguments
 from mf_loops import compiled, epochs_at_once, gd_entries, run_in_slices, squared_error, stagger
 
-GD_BLOCK = 64  # rows of A whose errors are in the processor's cache together
+GD_BLOCK = 1_000_000  # cells of A whose errors are in the processor's cache together
 FEW_CELLS = 10_000  # in a smaller table, gradient descent visits the observed entries one by one
 SMALL_SHARE = 0.1  # and also where a smaller share of the cells is observed
 
@@ -46,9 +46,10 @@ def sgd_epochs(rows, cols, values, U, V, lr, weight_decay, num_epochs):
 def gd_epoch(A, M, U, Vt, lr, decay_u, decay_v):
     """One epoch of gradient descent with whole matrices. A is 0 where M, in A's dtype, is 0."""
     step_v = torch.zeros_like(Vt)
-    buffer = torch.empty(GD_BLOCK, A.shape[1], dtype=A.dtype)  # new memory costs more than the sums
-    for first in range(0, len(A), GD_BLOCK):
-        rows = slice(first, first + GD_BLOCK)
+    height = max(1, GD_BLOCK // A.shape[1])
+    buffer = torch.empty(height, A.shape[1], dtype=A.dtype)  # for E: new memory takes time
+    for first in range(0, len(A), height):
+        rows = slice(first, first + height)
         E = buffer[: len(A[rows])]
         torch.mm(U[rows], Vt, out=E)
         torch.addcmul(A[rows], E, M[rows], value=-1, out=E)  # E = A - (U V^T) * M
