@@ -9,14 +9,14 @@
 
   // A curve has both errors by epoch: those on the fitting part and on the validation part. The curve of
   // the run before stays, pale. Of the first settings Python has computed the curve: `finished`.
-  function training({ form, settings, move }, { ratings, shape, mu, damping, finished }) {
+  function training({ form, settings, move }, { ratings, shape, damping, finished }) {
     const first = String(Object.values(settings()));
     let parts;
     let run = { at: first, curve: finished };
     let before = [];
 
     function prepare() {
-      parts ??= residuals(unpack(ratings, shape), mu, damping);
+      parts ??= residuals(unpack(ratings, shape), damping);
     }
 
     function replace(next) {
@@ -134,37 +134,39 @@
     return parts;
   }
 
-  // What the baseline leaves of both parts: its levels b and c learn from the fitting part, as the
-  // notebook's do, in single precision and in the same order.
-  function residuals({ fitting, validation }, mu, damping) {
-    const b = new Float32Array(fitting.shape[0]);
-    const c = new Float32Array(fitting.shape[1]);
-    const { rows, cols, values } = fitting;
-    const stars = values.map(value => fround(value - mu));
+  // What the baseline leaves of both parts. Its levels b and c learn from the fitting part, as those of
+  // mf_train's fit_baseline do, in the same order; the notebook adds them up in single precision.
+  function residuals({ fitting, validation }, damping) {
+    const { rows, cols, values, shape } = fitting;
+    const mu = values.reduce((sum, value) => sum + value) / values.length;
+    const deviations = values.map(value => value - mu);
+    let b;
+    let c = new Float64Array(shape[1]);
     for (let round = 0; round < 10; round++) {
-      fitLevels(b, rows, c, cols, stars, damping);
-      fitLevels(c, cols, b, rows, stars, damping);
+      b = levels(shape[0], rows, deviations, c, cols, damping);
+      c = levels(shape[1], cols, deviations, b, rows, damping);
     }
     const left = ({ rows, cols, values, shape }) => ({
       rows: Int32Array.from(rows),
       cols: Int32Array.from(cols),
-      values: Float32Array.from(values).map((x, p) => x - fround(fround(mu + b[rows[p]]) + c[cols[p]])),
+      values: Float32Array.from(values, (value, p) => {
+        const level = fround(fround(mu) + fround(b[rows[p]]));
+        return value - fround(level + fround(c[cols[p]]));
+      }),
       shape,
     });
     return { fitting: left(fitting), validation: left(validation) };
   }
 
-  // Sets the levels, at whose places the stars are, given the other levels.
-  function fitLevels(levels, places, others, otherPlaces, stars, damping) {
-    const count = new Float32Array(levels.length).fill(damping);
-    levels.fill(0);
-    for (let p = 0; p < stars.length; p++) {
-      levels[places[p]] += fround(stars[p] - others[otherPlaces[p]]);
-      count[places[p]] += 1;
+  // The levels at whose places the deviations are, given the other levels.
+  function levels(size, places, deviations, others, otherPlaces, damping) {
+    const sums = new Float64Array(size);
+    const weights = new Float64Array(size).fill(damping);
+    for (let p = 0; p < deviations.length; p++) {
+      sums[places[p]] += deviations[p] - others[otherPlaces[p]];
+      weights[places[p]] += 1;
     }
-    for (let k = 0; k < levels.length; k++) {
-      levels[k] /= count[k];
-    }
+    return sums.map((sum, k) => sum / weights[k]);
   }
 
   Object.assign(window.mf, { training, unpack, residuals, smallStart, rmse });

@@ -22,9 +22,10 @@ import torch
 
 from mf_core import squared_error
 from mf_data import read_movies, read_ratings
+from mf_train.baseline import levels_of_entries
 from mf_train.checkpoint import load, lock, save
 from mf_train.processes import Team
-from mf_train.strata import Shard, least_squares
+from mf_train.strata import Shard
 
 SETTINGS = {  # what decides the result: of each the default, the lowest, a bound, and a help
     "rank": (32, 1, 10_000, "columns of U and V"),
@@ -117,7 +118,7 @@ def prepare(options):
         metadata = {"settings": settings, "digest": digest, "epoch": 0, "rmse": None}
         generator = torch.Generator().manual_seed(options.seed)
         U, V = (0.1 * torch.rand(size, options.rank, generator=generator) for size in shape)
-        baseline = least_squares(*train, shape, options.damping)
+        baseline = levels_of_entries(*train, shape, options.damping)
         mu, row, col = (np.asarray(x, np.float32) for x in baseline)
         tensors = {"U": U.numpy(), "V": V.numpy(), "mu": mu, "row": row, "col": col}
     tensors |= {"users": users.to_numpy(), "movies": movies.to_numpy()}
