@@ -44,10 +44,10 @@ def sgd_epochs(rows, cols, values, U, V, lr, weight_decay, num_epochs):
 
 
 def gd_epoch(A, M, U, Vt, lr, decay_u, decay_v):
-    """One epoch of gradient descent with whole matrices. A is 0 where M, in A's dtype, is 0."""
+    """An epoch of gradient descent; U and Vt change. M has A's dtype, and A is 0 where M is 0."""
     step_v = torch.zeros_like(Vt)
-    height = max(1, GD_BLOCK // A.shape[1])
-    buffer = torch.empty(height, A.shape[1], dtype=A.dtype)  # for E: new memory takes time
+    height = max(1, GD_BLOCK // A.shape[1])  # rows of a block
+    buffer = torch.empty_like(A[:height])  # the memory of every E: new memory takes time
     for first in range(0, len(A), height):
         rows = slice(first, first + height)
         E = buffer[: len(A[rows])]
@@ -76,8 +76,9 @@ def sgd_factorize(A, rank, num_epochs=1000, lr=0.01, *, init=None, generator=Non
     Returns U (m, rank) and V (n, rank) in A's dtype. Raises TypeError or ValueError that names a
     bad argument, and FloatingPointError that names the epoch when factors stop being finite.
     """
-    options = {"init": init, "generator": generator, "callback": callback}
-    return sgd_factorize_masked(A, None, rank, num_epochs, lr, **options)
+    return sgd_factorize_masked(
+        A, None, rank, num_epochs, lr, init=init, generator=generator, callback=callback
+    )
 
 
 def sgd_factorize_masked(
@@ -104,15 +105,15 @@ def sgd_factorize_masked(
     All else is as for `sgd_factorize`.
     """
     A = arguments.check_matrix(A, sparse=True)
-    rows, cols, values = stagger(*arguments.observed_entries(A, M))
+    entries = stagger(*arguments.observed_entries(A, M))
     settings = arguments.check_settings(num_epochs, lr, weight_decay, callback, A)
     num_epochs, lr, weight_decay = settings
     U, V = arguments.initial_factors(A, rank, init, generator)
 
     def run(epochs):
-        return sgd_epochs(rows, cols, values, U.numpy(), V.numpy(), lr, weight_decay, epochs)
+        return sgd_epochs(*entries, U.numpy(), V.numpy(), lr, weight_decay, epochs)
 
-    return run_in_slices(run, epochs_at_once(values, U), U, V, num_epochs, lr, callback)
+    return run_in_slices(run, epochs_at_once(entries, U), U, V, num_epochs, lr, callback)
 
 
 def gd_factorize_masked(
@@ -142,17 +143,17 @@ def gd_factorize_masked(
     settings = arguments.check_settings(num_epochs, lr, weight_decay, callback, A)
     num_epochs, lr, weight_decay = settings
     U, V = arguments.initial_factors(A, rank, init, generator)
-    decay_u = float(weight_decay) * M.sum(1, dtype=A.dtype)[:, None]
-    decay_v = float(weight_decay) * M.sum(0, dtype=A.dtype)
+    decay_u = M.sum(1, keepdim=True, dtype=A.dtype) * weight_decay
+    decay_v = M.sum(0, dtype=A.dtype) * weight_decay
     if A.numel() < FEW_CELLS or M.sum() < SMALL_SHARE * A.numel():
-        rows, cols, values = arguments.observed_entries(A, M)
+        entries = arguments.observed_entries(A, M)
         factors = U.numpy(), V.numpy()
-        decays = decay_u.numpy(), decay_v[:, None].numpy()
+        decays = decay_u.numpy(), decay_v.numpy()[:, None]
 
         def run(epochs):
-            return gd_entries(rows, cols, values, *factors, lr, *decays, epochs)
+            return gd_entries(*entries, *factors, lr, *decays, epochs)
 
-        return run_in_slices(run, epochs_at_once(values, U), U, V, num_epochs, lr, callback)
+        return run_in_slices(run, epochs_at_once(entries, U), U, V, num_epochs, lr, callback)
     A = A.where(M, 0)  # NaN times 0 would be NaN
     M = M.to(A.dtype)
     Vt = V.T.contiguous()
@@ -176,7 +177,7 @@ def truncated_svd(A, rank):
     if arguments.check_integer("rank", rank, at_least=1) > min(A.shape):
         raise ValueError(f"rank is {rank}; A of {tuple(A.shape)} has rank {min(A.shape)} at most")
     U, S, Vh = torch.linalg.svd(A, full_matrices=False)
-    if not (U.isfinite().all() and S.isfinite().all() and Vh.isfinite().all()):
+    if not all(X.isfinite().all() for X in (U, S, Vh)):
         raise FloatingPointError(f"singular values beyond {A.dtype}'s range: pass smaller numbers")
     return U[:, :rank].clone(), S[:rank].clone(), Vh[:rank].clone()
 
@@ -192,7 +193,8 @@ def reconstruction_loss(A, U, V, M=None):
     A = arguments.check_matrix(A, sparse=True)
     U, V = arguments.check_factors(U, V, A)
     entries = arguments.observed_entries(A, M)
-    loss = torch.tensor(squared_error(*entries, U.numpy(), V.numpy()), dtype=A.dtype)
+    loss = squared_error(*entries, U.numpy(), V.numpy())
+    loss = torch.tensor(loss, dtype=A.dtype)
     if not loss.isfinite():
         raise FloatingPointError(f"a loss beyond {A.dtype}'s range: pass smaller numbers")
     return loss

@@ -44,9 +44,9 @@ def compiled(function):
     return loop
 
 
-def epochs_at_once(values, U):
+def epochs_at_once(entries, U):
     """How many epochs a compiled call does: between two calls, Ctrl-C is noticed."""
-    return max(1, WORK_PER_CALL // (len(values) * U.shape[1]))
+    return max(1, WORK_PER_CALL // (len(entries[0]) * U.shape[1]))
 
 
 def run_in_slices(run, epochs_per_call, U, V, num_epochs, lr, callback):
