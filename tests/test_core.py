@@ -328,7 +328,6 @@ BAD_CALLS = [
     ({"A": A3.to(torch.complex64)}, ValueError, "A is torch.complex64.*real numbers"),
     ({"A": torch.nested.nested_tensor([A3[0]] * 3)}, ValueError, "A is .*nested"),
     ({"A": A3.to_sparse_csr()}, ValueError, "A is .*sparse_csr.*A.to_dense"),
-    ({"M": M3.to_sparse()}, ValueError, "M is .*sparse_coo.*M.to_dense"),
     ({"M": M3[:2]}, ValueError, r"M has shape \(2, 3\).*\(3, 3\)"),
     ({"M": M3 * 2}, ValueError, "M has entries other than 0 and 1"),
     ({"A": A3[:0], "M": M3[:0]}, ValueError, "M observes no entry of A"),
@@ -338,7 +337,6 @@ BAD_CALLS = [
     ({"rank": 10**12}, ValueError, "rank is 1000000000000.*memory"),
     ({"num_epochs": -1}, ValueError, "num_epochs is -1"),
     ({"lr": 0}, ValueError, "lr is 0.*above 0"),
-    ({"lr": NAN}, ValueError, "lr is nan"),
     ({"lr": 1e-50}, ValueError, "lr is 1e-50 .*float32.*above 0"),
     ({"lr": 10**400}, ValueError, "lr is 1000.*finite"),
     ({"lr": "0.1"}, TypeError, "lr is '0.1'"),
@@ -361,7 +359,6 @@ def test_a_bad_call_fails_at_once_and_names_the_argument(factorize, bad, error, 
 
 
 @pytest.mark.parametrize(("call", "words"), [
-    (lambda: sgd_factorize(BAD, 2), r"A\[0, 1\] is nan"),
     (lambda: truncated_svd(A3, 4), "rank is 4.*3 at most"),
     (lambda: truncated_svd(BAD, 2), r"A\[0, 1\] is nan"),
     (lambda: truncated_svd(A3.to_sparse(), 1), "A is .*sparse_coo.*A.to_dense"),
