@@ -44,12 +44,17 @@ def check_mask(M, A):
     M = M.bool().contiguous()
     if not M.any():
         raise ValueError(f"M observes no entry of A {tuple(A.shape)}; at least one is needed")
+    check_finite(A, M)
+    return M
+
+
+def check_finite(A, M=True):
+    """No entry of A is NaN or infinite where M, of booleans, is true."""
     places = (M & ~A.isfinite()).nonzero()
     if len(places) > 0:
         i, j = places[0].tolist()
         remedy = "set M[i, j] to 0 there, in a function that takes M"
         raise ValueError(f"A[{i}, {j}] is {A[i, j]:g} and counts as observed: {remedy}")
-    return M
 
 
 def observed_entries(A, M):
@@ -62,14 +67,14 @@ def observed_entries(A, M):
         raise ValueError("M is given with a sparse A, whose stored entries count: pass M=None")
     if A.dense_dim() or not A._nnz():
         raise ValueError("A stores no entry, or has a dense dimension: pass A.to_dense() and M")
-    rows, cols = A._indices().numpy()  # which nobody has looked at, and the loops trust
+    rows, cols = A._indices().numpy()  # torch does not validate these, and loops check no bounds
     values = A._values().numpy()
     if min(rows.min(), cols.min()) < 0 or rows.max() >= A.shape[0] or cols.max() >= A.shape[1]:
         raise ValueError("A is a malformed sparse tensor: make it with check_invariants=True")
     if not np.isfinite(values).all():
         raise ValueError("A stores NaN or infinity: drop those entries")
     places = rows * A.shape[1] + cols
-    order = np.argsort(places, kind="stable")  # which is quick where they are in order already
+    order = np.argsort(places, kind="stable")  # a stable sort is quick where it has nothing to do
     if (np.diff(places[order]) == 0).any():
         raise ValueError("A stores an entry twice; A.coalesce() would add them up: drop one")
     return rows[order].astype(np.int32), cols[order].astype(np.int32), values[order]
@@ -100,9 +105,10 @@ def initial_factors(A, rank, init, generator):
 
 
 def check_factors(U, V, A, rank=None, names=("U", "V")):
-    """U (m, rank) and V (n, rank) in A's dtype, contiguous; of U's own rank if none is given."""
+    """U (m, rank) and V (n, rank) in A's dtype, contiguous; without a rank, U's own, at least 1."""
     U, V = (check_tensor(name, X).to(A.dtype) for name, X in zip(names, (U, V), strict=True))
-    rank = rank or max((1, *U.shape[1:]))
+    if rank is None:
+        rank = max(1, U.shape[1]) if U.ndim == 2 else 1  # other shapes are refused below
     for name, X, size in zip(names, (U, V), A.shape, strict=True):
         if X.shape != (size, rank):
             raise ValueError(f"{name} has shape {tuple(X.shape)}; it needs to be ({size}, {rank})")
@@ -124,7 +130,7 @@ def check_number(name, value, dtype=torch.float64, above=None):
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r:.60}; it needs to be a number")
     number = float(value) if abs(value) < 1e308 else math.inf
-    scalar = torch.tensor(number, dtype=dtype).numpy()[()]  # may become 0 or infinite
+    scalar = torch.tensor(number, dtype=dtype).numpy()[()]  # a number may become 0 or infinite here
     if not math.isfinite(scalar) or (scalar < 0 if above is None else scalar <= above):
         bound = "at least 0" if above is None else f"above {above}"
         raise ValueError(f"{name} is {value!s:.20} ({dtype}); it needs to be finite and {bound}")

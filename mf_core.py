@@ -4,47 +4,27 @@ A    (m, n)     the matrix to factorise
 M    (m, n)     the mask: 1 where an entry of A is observed, 0 where it is missing
 U    (m, rank)  the factors of the rows: U[i] belongs to row i of A
 V    (n, rank)  the factors of the columns: V[j] belongs to column j of A; Vt is V transposed
-E    (m, n)     the errors (A - U V^T) * M, a few rows at a time; `error` is one of them
+E    (m, n)     the errors (A - U V^T) * M, a block of rows at a time; `error` is one of them
 lr              the learning rate: how far a step goes
 epoch           one pass over all observed entries
 
-The loops come first, on NumPy arrays; then the public functions, tensors in, tensors out, on the
-CPU. "Section" is the coursework's. After a call, a forked process hangs in torch: spawn it.
+`sgd_epochs` and `gd_epoch` are the algorithms. The public functions check what they are given and
+run one of them: tensors in, tensors out, on the CPU. "Section" is the coursework's. After a call, a
+forked process hangs in torch: spawn it.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
-import numba
 import numpy as np
 import torch
 
-import mf_arguments as checks
+import mf_arguments as arguments
+from mf_loops import compiled, epochs_at_once, gd_entries, run_in_slices, squared_error, stagger
 
-WORK_PER_CALL = 20_000_000  # entries x rank in a compiled call; between two, Ctrl-C is noticed
-STAGGER = 8  # rows that advance together in SGD
-BLOCKS = 4  # blocks of rows in GD: a fixed number, so that threads do not change the result
-SMALL = 10_000  # cells; with fewer, GD visits the observed entries one by one,
-SPARSE = 0.1  # and with a smaller share of them observed
-
-
-def compiled(**options):
-    """numba.njit, for threads in parallel, cached on disk if a folder is writable."""
-
-    def decorate(loop):
-        try:
-            return numba.njit(cache=True, nogil=True, **options)(loop)
-        except RuntimeError:  # numba found no such folder
-            return numba.njit(nogil=True, **options)(loop)
-
-    return decorate
+GD_BLOCK = 1_000_000  # cells of A whose errors are in the processor's cache together
+FEW_CELLS = 10_000  # in a smaller table, gradient descent visits the observed entries one by one
+SMALL_SHARE = 0.1  # and also where a smaller share of the cells is observed
 
 
-strict = compiled()  # IEEE arithmetic in the order that is written: the same bits everywhere
-# Sums in any order and fused with products, so that they become vector instructions.
-fast = compiled(fastmath={"reassoc", "contract", "nsz"})
-
-
-@strict
+@compiled
 def sgd_epochs(rows, cols, values, U, V, lr, weight_decay, num_epochs):
     """Pass over the entries num_epochs times; return how many passes ended with finite factors."""
     for epoch in range(num_epochs):
@@ -63,107 +43,19 @@ def sgd_epochs(rows, cols, values, U, V, lr, weight_decay, num_epochs):
     return num_epochs
 
 
-def stagger(rows, cols, values):
-    """Reorder entries that come row by row: the same bits in half the time.
-
-    STAGGER rows advance together, each one column behind the row above. Every U[i] and every V[j]
-    still sees its updates row by row and column by column. But nearly all neighbours in the new
-    order share no row and no column, so the processor can overlap their updates.
-    """
-    group, row_in_group = np.divmod(rows.astype(np.int64), STAGGER)
-    diagonals = int(cols.max(initial=0)) + STAGGER  # in a group
-    order = np.argsort(group * diagonals + cols + row_in_group, kind="stable")
-    return rows[order], cols[order], values[order]
-
-
-@fast
-def gd_rows(A, M, U, Vt, lr, decay_u, first, last):
-    """For rows first to last: E = (A - U V^T) * M; U += lr E V; return U^T E, with the new U.
-
-    U[i] also shrinks by lr decay_u[i] U[i]. Four rows at a time, so that what is read of V serves
-    four rows: E and u are those four rows of E and U.
-    """
-    rank, n = Vt.shape
-    E = np.zeros((4, n), A.dtype)
-    e0, e1, e2, e3 = E
-    u = np.zeros((4, rank), A.dtype)
-    step_v = np.zeros_like(Vt)
-    for i in range(first, last, 4):
-        count = min(4, last - i)
-        E[:count] = A[i : i + count]
-        u[:count] = U[i : i + count]
-        for k in range(rank):
-            v = Vt[k]
-            u0, u1, u2, u3 = u[:, k]
-            for j in range(n):
-                e0[j] -= u0 * v[j]
-                e1[j] -= u1 * v[j]
-                e2[j] -= u2 * v[j]
-                e3[j] -= u3 * v[j]
-        E[count:] = 0
-        for r in range(count):
-            for j in range(n):
-                E[r, j] = E[r, j] if M[i + r, j] else 0
-            for k in range(rank):
-                u[r, k] -= lr * decay_u[i + r, 0] * u[r, k]
-        for k in range(rank):
-            v = Vt[k]
-            step = step_v[k]
-            sum0 = sum1 = sum2 = sum3 = A.dtype.type(0)
-            for j in range(n):
-                sum0 += e0[j] * v[j]
-                sum1 += e1[j] * v[j]
-                sum2 += e2[j] * v[j]
-                sum3 += e3[j] * v[j]
-            u[0, k] += lr * sum0
-            u[1, k] += lr * sum1
-            u[2, k] += lr * sum2
-            u[3, k] += lr * sum3
-            u0, u1, u2, u3 = u[:, k]
-            for j in range(n):
-                step[j] += u0 * e0[j] + u1 * e1[j] + u2 * e2[j] + u3 * e3[j]
-        U[i : i + count] = u[:count]
-    return step_v
-
-
-@strict
-def gd_entries(rows, cols, values, U, V, lr, decay_u, decay_v, num_epochs):
-    """GD that visits observed entries only; return how many epochs ended with finite factors."""
-    errors = np.empty_like(values)
-    for epoch in range(num_epochs):
-        step_u = np.zeros_like(U)
-        for p in range(len(values)):
-            i = rows[p]
-            j = cols[p]
-            error = values[p]
-            for k in range(U.shape[1]):
-                error -= U[i, k] * V[j, k]
-            for k in range(U.shape[1]):
-                step_u[i, k] += error * V[j, k]
-            errors[p] = error
-        U += lr * (step_u - decay_u * U)
-        step_v = np.zeros_like(V)
-        for p in range(len(values)):
-            u = U[rows[p]]
-            step = step_v[cols[p]]
-            for k in range(len(u)):
-                step[k] += errors[p] * u[k]
-        V += lr * (step_v - decay_v * V)
-        if not (np.isfinite(U).all() and np.isfinite(V).all()):
-            return epoch
-    return num_epochs
-
-
-@strict
-def squared_error(rows, cols, values, U, V):
-    """The sum of the squared errors of these entries, in float64."""
-    total = 0.0
-    for p in range(len(values)):
-        error = np.float64(values[p])
-        for k in range(U.shape[1]):
-            error -= np.float64(U[rows[p], k]) * np.float64(V[cols[p], k])
-        total += error * error
-    return total
+def gd_epoch(A, M, U, Vt, lr, decay_u, decay_v):
+    """An epoch of gradient descent; U and Vt change. M has A's dtype, and A is 0 where M is 0."""
+    step_v = torch.zeros_like(Vt)
+    height = max(1, GD_BLOCK // A.shape[1])  # rows of a block
+    buffer = torch.empty_like(A[:height])  # the memory of every E: new memory takes time
+    for first in range(0, len(A), height):
+        rows = slice(first, first + height)
+        E = buffer[: len(A[rows])]
+        torch.mm(U[rows], Vt, out=E)
+        torch.addcmul(A[rows], E, M[rows], value=-1, out=E)  # E = A - (U V^T) * M
+        U[rows] += lr * (E @ Vt.T - decay_u[rows] * U[rows])
+        step_v.addmm_(U[rows].T, E)  # with the new U
+    Vt += lr * (step_v - decay_v * Vt)
 
 
 def sgd_factorize(A, rank, num_epochs=1000, lr=0.01, *, init=None, generator=None, callback=None):
@@ -184,8 +76,9 @@ def sgd_factorize(A, rank, num_epochs=1000, lr=0.01, *, init=None, generator=Non
     Returns U (m, rank) and V (n, rank) in A's dtype. Raises TypeError or ValueError that names a
     bad argument, and FloatingPointError that names the epoch when factors stop being finite.
     """
-    options = {"init": init, "generator": generator, "callback": callback}
-    return sgd_factorize_masked(A, None, rank, num_epochs, lr, **options)
+    return sgd_factorize_masked(
+        A, None, rank, num_epochs, lr, init=init, generator=generator, callback=callback
+    )
 
 
 def sgd_factorize_masked(
@@ -211,15 +104,16 @@ def sgd_factorize_masked(
     weight_decay : number, at least 0
     All else is as for `sgd_factorize`.
     """
-    A = checks.check_matrix(A, sparse=True)
-    rows, cols, values = stagger(*checks.observed_entries(A, M))
-    num_epochs, lr, weight_decay = checks.check_settings(num_epochs, lr, weight_decay, callback, A)
-    U, V = checks.initial_factors(A, rank, init, generator)
+    A = arguments.check_matrix(A, sparse=True)
+    entries = stagger(*arguments.observed_entries(A, M))
+    settings = arguments.check_settings(num_epochs, lr, weight_decay, callback, A)
+    num_epochs, lr, weight_decay = settings
+    U, V = arguments.initial_factors(A, rank, init, generator)
 
-    def run(epochs):  # changes U and V in place
-        return sgd_epochs(rows, cols, values, U.numpy(), V.numpy(), lr, weight_decay, epochs)
+    def run(epochs):
+        return sgd_epochs(*entries, U.numpy(), V.numpy(), lr, weight_decay, epochs)
 
-    return descend(run, len(values), U, V, num_epochs, lr, callback)
+    return run_in_slices(run, epochs_at_once(entries, U), U, V, num_epochs, lr, callback)
 
 
 def gd_factorize_masked(
@@ -241,54 +135,34 @@ def gd_factorize_masked(
     is observed in row i, and V[j] by lr w V[j] for each in column j.
 
     A is dense. If it is small, or less than a tenth of it observed, only the observed entries are
-    visited. If not, threads share the rows; their number does not change the result, but sums are
-    not in a fixed order, so processors may differ in the last digits. All else, but for the
-    default of lr, is as for `sgd_factorize_masked`.
+    visited. If not, PyTorch multiplies blocks of rows: then processors and numbers of threads may
+    differ by 1e-5. All else, but for the default of lr, is as for `sgd_factorize_masked`.
     """
-    A = checks.check_matrix(A)
-    M = checks.check_mask(M, A)
-    num_epochs, lr, weight_decay = checks.check_settings(num_epochs, lr, weight_decay, callback, A)
-    U, V = checks.initial_factors(A, rank, init, generator)
-    decay_u = weight_decay * M.sum(1, keepdim=True).to(A.dtype).numpy()
-    decay_v = weight_decay * M.sum(0).to(A.dtype).numpy()
-    if A.numel() < SMALL or M.sum() < SPARSE * A.numel():
-        rows, cols, values = checks.observed_entries(A, M)
-        arguments = (U.numpy(), V.numpy(), lr, decay_u, decay_v[:, None])  # U, V change in place
+    A = arguments.check_matrix(A)
+    M = arguments.check_mask(M, A)
+    settings = arguments.check_settings(num_epochs, lr, weight_decay, callback, A)
+    num_epochs, lr, weight_decay = settings
+    U, V = arguments.initial_factors(A, rank, init, generator)
+    decay_u = M.sum(1, keepdim=True, dtype=A.dtype) * weight_decay
+    decay_v = M.sum(0, dtype=A.dtype) * weight_decay
+    if A.numel() < FEW_CELLS or M.sum() < SMALL_SHARE * A.numel():
+        entries = arguments.observed_entries(A, M)
+        factors = U.numpy(), V.numpy()
+        decays = decay_u.numpy(), decay_v.numpy()[:, None]
 
         def run(epochs):
-            return gd_entries(rows, cols, values, *arguments, epochs)
+            return gd_entries(*entries, *factors, lr, *decays, epochs)
 
-        return descend(run, len(values), U, V, num_epochs, lr, callback)
+        return run_in_slices(run, epochs_at_once(entries, U), U, V, num_epochs, lr, callback)
+    A = A.where(M, 0)  # NaN times 0 would be NaN
+    M = M.to(A.dtype)
     Vt = V.T.contiguous()
-    edges = np.linspace(0, len(A), BLOCKS + 1).astype(np.int64)
 
-    def run_block(first, last):
-        return gd_rows(A.numpy(), M.numpy(), U.numpy(), Vt.numpy(), lr, decay_u, first, last)
+    def run_one(_):
+        gd_epoch(A, M, U, Vt, float(lr), decay_u, decay_v)
+        return int(U.isfinite().all() and Vt.isfinite().all())
 
-    def run_in_blocks(_):  # one epoch
-        steps_v = threads.map(run_block, edges[:-1], edges[1:])
-        Vt.numpy()[:] += lr * (sum(steps_v) - decay_v * Vt.numpy())
-        return int(bool(U.isfinite().all() and Vt.isfinite().all()))
-
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        return descend(run_in_blocks, WORK_PER_CALL, U, Vt.T, num_epochs, lr, callback)
-
-
-def descend(run, num_entries, U, V, num_epochs, lr, callback):
-    """Call run(epochs), which returns how many ended with finite factors, until all are done."""
-    epochs_per_call = max(1, WORK_PER_CALL // (num_entries * U.shape[1]))
-    done = 0
-    while done < num_epochs:
-        epochs = 1 if callback else min(epochs_per_call, num_epochs - done)
-        completed = run(epochs)
-        if completed < epochs:
-            epoch = f"epoch {done + completed + 1} of {num_epochs}"
-            advice = f"lr = {lr:g} is too large here; try a smaller one"
-            raise FloatingPointError(f"the factors stopped being finite in {epoch}: {advice}")
-        done += epochs
-        if callback and callback(done, U.clone(), V.clone().contiguous()):
-            break
-    return U, V.contiguous()
+    return run_in_slices(run_one, 1, U, Vt.T, num_epochs, lr, callback)
 
 
 def truncated_svd(A, rank):
@@ -298,12 +172,12 @@ def truncated_svd(A, rank):
     closer to A in the Frobenius norm than U @ diag(S) @ Vh (Eckart & Young 1936). Raises TypeError
     or ValueError for a bad argument, FloatingPointError where A's dtype does not hold the result.
     """
-    A = checks.check_matrix(A)
-    checks.check_mask(None, A)  # all entries are finite
-    if checks.check_integer("rank", rank, at_least=1) > min(A.shape):
+    A = arguments.check_matrix(A)
+    arguments.check_finite(A)
+    if arguments.check_integer("rank", rank, at_least=1) > min(A.shape):
         raise ValueError(f"rank is {rank}; A of {tuple(A.shape)} has rank {min(A.shape)} at most")
     U, S, Vh = torch.linalg.svd(A, full_matrices=False)
-    if not (U.isfinite().all() and S.isfinite().all() and Vh.isfinite().all()):
+    if not all(X.isfinite().all() for X in (U, S, Vh)):
         raise FloatingPointError(f"singular values beyond {A.dtype}'s range: pass smaller numbers")
     return U[:, :rank].clone(), S[:rank].clone(), Vh[:rank].clone()
 
@@ -316,10 +190,11 @@ def reconstruction_loss(A, U, V, M=None):
     in float64. Raises TypeError or ValueError that names a bad argument, and FloatingPointError
     where the loss is beyond the range of A's dtype.
     """
-    A = checks.check_matrix(A, sparse=True)
-    U, V = checks.check_factors(U, V, A)
-    entries = checks.observed_entries(A, M)
-    loss = torch.tensor(squared_error(*entries, U.numpy(), V.numpy()), dtype=A.dtype)
+    A = arguments.check_matrix(A, sparse=True)
+    U, V = arguments.check_factors(U, V, A)
+    entries = arguments.observed_entries(A, M)
+    loss = squared_error(*entries, U.numpy(), V.numpy())
+    loss = torch.tensor(loss, dtype=A.dtype)
     if not loss.isfinite():
         raise FloatingPointError(f"a loss beyond {A.dtype}'s range: pass smaller numbers")
     return loss

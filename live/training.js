@@ -134,38 +134,39 @@
     return parts;
   }
 
-  // What the baseline leaves of both parts: its levels b and c learn from the fitting part, as the
-  // notebook's do, in single precision and in the same order.
+  // What the baseline leaves of both parts. Its levels b and c learn from the fitting part, as those of
+  // mf_train's fit_baseline do, in the same order; the notebook adds them up in single precision.
   function residuals({ fitting, validation }, damping) {
-    const b = new Float32Array(fitting.shape[0]);
-    const c = new Float32Array(fitting.shape[1]);
-    const { rows, cols, values } = fitting;
-    const mu = fround(values.reduce((sum, value) => sum + value, 0) / values.length); // half stars: an exact sum
-    const stars = values.map(value => fround(value - mu));
+    const { rows, cols, values, shape } = fitting;
+    const mu = values.reduce((sum, value) => sum + value) / values.length;
+    const deviations = values.map(value => value - mu);
+    let b;
+    let c = new Float64Array(shape[1]);
     for (let round = 0; round < 10; round++) {
-      fitLevels(b, rows, c, cols, stars, damping);
-      fitLevels(c, cols, b, rows, stars, damping);
+      b = levels(shape[0], rows, deviations, c, cols, damping);
+      c = levels(shape[1], cols, deviations, b, rows, damping);
     }
     const left = ({ rows, cols, values, shape }) => ({
       rows: Int32Array.from(rows),
       cols: Int32Array.from(cols),
-      values: Float32Array.from(values).map((x, p) => x - fround(fround(mu + b[rows[p]]) + c[cols[p]])),
+      values: Float32Array.from(values, (value, p) => {
+        const level = fround(fround(mu) + fround(b[rows[p]]));
+        return value - fround(level + fround(c[cols[p]]));
+      }),
       shape,
     });
     return { fitting: left(fitting), validation: left(validation) };
   }
 
-  // Sets the levels, at whose places the stars are, given the other levels.
-  function fitLevels(levels, places, others, otherPlaces, stars, damping) {
-    const count = new Float32Array(levels.length).fill(damping);
-    levels.fill(0);
-    for (let p = 0; p < stars.length; p++) {
-      levels[places[p]] += fround(stars[p] - others[otherPlaces[p]]);
-      count[places[p]] += 1;
+  // The levels at whose places the deviations are, given the other levels.
+  function levels(size, places, deviations, others, otherPlaces, damping) {
+    const sums = new Float64Array(size);
+    const weights = new Float64Array(size).fill(damping);
+    for (let p = 0; p < deviations.length; p++) {
+      sums[places[p]] += deviations[p] - others[otherPlaces[p]];
+      weights[places[p]] += 1;
     }
-    for (let k = 0; k < levels.length; k++) {
-      levels[k] /= count[k];
-    }
+    return sums.map((sum, k) => sum / weights[k]);
   }
 
   Object.assign(window.mf, { training, unpack, residuals, smallStart, rmse });

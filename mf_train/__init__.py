@@ -4,12 +4,10 @@ In Python: `factorize` and `fit_baseline`. As a command, in one process or many,
 `python -m mf_train --help`.
 """
 
-import numpy as np
-import torch
-
 import mf_arguments as checks
+from mf_train.baseline import fit_baseline
 from mf_train.processes import Team
-from mf_train.strata import Shard, least_squares
+from mf_train.strata import Shard
 
 __all__ = ["factorize", "fit_baseline"]
 
@@ -45,20 +43,3 @@ def factorize(
         if callback and callback(epoch, U.clone(), V.clone()):
             break
     return U, V
-
-
-def fit_baseline(A, M, damping):
-    """The baseline A[i, j] ~ mu + row[i] + col[j] of the entries where M is 1.
-
-    It minimises the sum of squared errors + damping (|row|^2 + |col|^2), as if each row and column
-    had `damping` more entries, all 0 (Koren 2010). A and M are those of `factorize`; damping is a
-    number, at least 0. Returns mu (no dimensions), row (m,) and col (n,) in A's dtype.
-    """
-    A = checks.check_matrix(A, sparse=True)
-    entries = checks.observed_entries(A, M)
-    damping = checks.check_number("damping", damping)
-    baseline = least_squares(*entries, A.shape, damping)
-    baseline = tuple(torch.as_tensor(np.asarray(x), dtype=A.dtype) for x in baseline)
-    if not all(x.isfinite().all() for x in baseline):
-        raise FloatingPointError(f"a baseline beyond {A.dtype}'s range: pass smaller numbers")
-    return baseline

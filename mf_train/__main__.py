@@ -23,9 +23,10 @@ import torch
 
 from mf_core import squared_error
 from mf_data import read_ratings
+from mf_train.baseline import levels_of_entries
 from mf_train.checkpoint import load, save
 from mf_train.processes import Team
-from mf_train.strata import Shard, least_squares
+from mf_train.strata import Shard
 
 
 def option(meaning, default=MISSING, low=None, bound=None):
@@ -146,7 +147,7 @@ def prepare(options):
 
     generator = torch.Generator().manual_seed(options.seed)
     U, V = (0.1 * torch.rand(size, options.rank, generator=generator) for size in shape)
-    baseline = least_squares(*training, shape, options.damping)
+    baseline = levels_of_entries(*training, shape, options.damping)
     mu, row, col = (np.asarray(x, np.float32) for x in baseline)
     tensors = {"U": U.numpy(), "V": V.numpy(), "mu": mu, "row": row, "col": col}
     tensors |= {"users": users.to_numpy(), "movies": movies.to_numpy()}

@@ -10,9 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from mf_core import sgd_epochs, stagger, strict
-
-MAX_PASSES = 1000  # of the baseline; real ratings need about 20
+from mf_core import sgd_epochs, stagger
 
 
 class Shard:
@@ -76,36 +74,3 @@ def band_edges(index, size, strata):
     entries = np.cumsum(np.bincount(index, minlength=size))
     shares = entries[-1] * np.arange(1, strata) // strata
     return [0, *(np.searchsorted(entries, shares) + 1).tolist(), size]
-
-
-def least_squares(rows, cols, values, shape, damping):
-    """`fit_baseline` of entries: mu, row (m,) and col (n,) in float64.
-
-    In turn: the best mu and row for this col, then the best mu and col for this row.
-    """
-    index = (rows, cols)
-    counts = [np.bincount(index[k], minlength=shape[k]) for k in (0, 1)]
-    biases = [np.zeros(size) for size in shape]
-    mu = 0.0
-    tolerance = 1e-8 * np.abs(values).max()
-    for _ in range(MAX_PASSES):
-        change = 0.0
-        for this, other in ((0, 1), (1, 0)):
-            sums = np.zeros(shape[this])
-            add_residuals(index[this], index[other], values, mu, biases[other], sums)
-            weight = np.maximum(counts[this] + damping, 1)  # 1: of an empty row without damping
-            step = (sums / weight).sum() / (counts[this] / weight).sum()
-            bias = (sums - step * counts[this]) / weight
-            mu += step
-            change = max(change, np.abs(bias - biases[this]).max())
-            biases[this] = bias
-        if not change > tolerance:  # also if it is NaN
-            return mu, *biases
-    raise ValueError(f"damping is {damping:g}; not converged: these entries need more of it")
-
-
-@strict
-def add_residuals(this, other, values, mu, biases, sums):
-    """Add to the sum of each row (or column) what mu and the columns' (rows') biases leave."""
-    for p in range(len(values)):
-        sums[this[p]] += values[p] - mu - biases[other[p]]

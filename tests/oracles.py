@@ -30,13 +30,16 @@ def gd(A, M, U, V, num_epochs, lr, w=0.0):
 
 
 def baseline(A, M, damping):
-    """The least-squares problem written out: an equation a rating, and one a damped level."""
-    (m, n), entries = A.shape, torch.nonzero(M)
-    X = torch.zeros(len(entries) + m + n, 1 + m + n, dtype=torch.float64)
-    y = torch.zeros(len(X), dtype=torch.float64)
-    for p, (i, j) in enumerate(entries.tolist()):
-        X[p, [0, 1 + i, 1 + m + j]] = 1
-        y[p] = A[i, j]
-    X[len(entries) :, 1:] = damping**0.5 * torch.eye(m + n, dtype=torch.float64)
-    mu, row, col = torch.linalg.pinv(X).matmul(y).split([1, m, n])
-    return mu[0], row, col
+    """Section 5.1's baseline, a level at a time."""
+    A = A.double()
+    mu = A[M].mean()
+    row = torch.zeros(A.shape[0], dtype=torch.float64)
+    col = torch.zeros(A.shape[1], dtype=torch.float64)
+    for _ in range(10):
+        for i in range(A.shape[0]):
+            left = (A[i] - mu - col)[M[i]]
+            row[i] = left.sum() / max(len(left) + damping, 1)
+        for j in range(A.shape[1]):
+            left = (A[:, j] - mu - row)[M[:, j]]
+            col[j] = left.sum() / max(len(left) + damping, 1)
+    return mu, row, col

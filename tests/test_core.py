@@ -1,17 +1,19 @@
 """mf_core against the coursework's own PyTorch loops: equality, properties, bits, refusals."""
 
 import _thread
-import subprocess
-import sys
+import runpy
 import threading
 import time
+from unittest.mock import Mock
 
+import numba
 import oracles
 import pytest
 import torch
 from conftest import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from numba.core import caching
 
 import mf_core
 from mf_core import (
@@ -29,10 +31,10 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 
 def gd_in_blocks(*arguments, **options):
-    """gd_factorize_masked, which here takes a small matrix as a large one."""
+    """gd_factorize_masked, which here takes a small matrix as a large one: blocks of a few rows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mf_core, "SMALL", 0)
-        patch.setattr(mf_core, "SPARSE", 0)
+        for name, value in {"FEW_CELLS": 0, "SMALL_SHARE": 0, "GD_BLOCK": 20}.items():
+            patch.setattr(mf_core, name, value)
         return gd_factorize_masked(*arguments, **options)
 
 
@@ -68,7 +70,7 @@ def random_start(shape, rank, dtype=torch.float32):
 
 @st.composite
 def problems(draw):
-    """A random A, M with at least one entry, start, lr and weight decay."""
+    """A random A, M with at least one entry, and other arguments."""
     m, n, rank = (draw(st.integers(1, top)) for top in (9, 9, 6))
     generator = seeded(draw(st.integers(0, 2**32)))
     dtype = draw(st.sampled_from(list(TOLERANCE)))
@@ -77,17 +79,15 @@ def problems(draw):
     M[draw(st.integers(0, m - 1)), draw(st.integers(0, n - 1))] = True
     start = tuple(torch.rand(size, rank, generator=generator, dtype=dtype) for size in (m, n))
     lr = draw(st.sampled_from([0.001, 0.01, 0.03]))
-    return A, M, start, lr, draw(st.sampled_from([0.0, 0.1]))
-
-
-# ------------------------------------------------------------------------------ the same results
+    decay = draw(st.sampled_from([0.0, 0.1]))
+    return A, M, {"rank": rank, "lr": lr, "weight_decay": decay, "init": start}
 
 
 @both_dtypes
 @pytest.mark.parametrize(("factorize", "lr"), [
     (sgd_factorize_masked, 0.01), (gd_factorize_masked, 1e-5),
 ])  # fmt: skip
-def test_from_the_same_seed_the_defaults_follow_the_courseworks_loop(factorize, lr, dtype):
+def test_the_defaults_follow_the_courseworks_loop_from_the_same_seed(factorize, lr, dtype):
     A = A3.to(dtype)
     torch.manual_seed(3)
     start = torch.rand(3, 2, dtype=dtype), torch.rand(3, 2, dtype=dtype)
@@ -99,33 +99,11 @@ def test_from_the_same_seed_the_defaults_follow_the_courseworks_loop(factorize, 
 @each_way
 @examples(60)
 @given(problems(), st.integers(0, 20))
-def test_it_equals_the_courseworks_loop_on_random_matrices_and_masks(
-    factorize, problem, num_epochs
-):
-    A, M, start, lr, w = problem
-    rank = start[0].shape[1]
-    result = factorize(A, M, rank, num_epochs, lr, weight_decay=w, init=start)
-    assert_close(result, ORACLES[factorize](A, M, *start, num_epochs, lr, w), A.dtype)
-
-
-@pytest.mark.parametrize(("dtype", "rank"), [(torch.float32, 1), (torch.float64, 13)])
-def test_large_gd_equals_the_whole_matrices_with_the_same_bits_from_any_number_of_threads(
-    dtype, rank
-):
-    A = torch.rand(203, 1501, generator=seeded(), dtype=dtype)
-    M = torch.rand(203, 1501, generator=seeded(2)) < 0.5
-    start = random_start(A.shape, rank, dtype)
-    before, results = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3, 7):
-            torch.set_num_threads(threads)
-            result = gd_factorize_masked(A, M, rank, 5, 1e-4, init=start, weight_decay=0.02)
-            results.append(result)
-    finally:
-        torch.set_num_threads(before)
-    for result in results:
-        assert_same(result, results[0])
-    assert_close(results[0], oracles.gd(A, M, *start, 5, 1e-4, 0.02), dtype)
+def test_it_equals_the_courseworks_loop(factorize, problem, num_epochs):
+    A, M, settings = problem
+    result = factorize(A, M, num_epochs=num_epochs, **settings)
+    _, lr, decay, start = settings.values()
+    assert_close(result, ORACLES[factorize](A, M, *start, num_epochs, lr, decay), A.dtype)
 
 
 @both_dtypes
@@ -149,14 +127,11 @@ def test_sgd_has_the_bits_of_its_two_lines_in_ieee_arithmetic(dtype):
     assert_same(result, map(torch.from_numpy, (U, V)))
 
 
-# ------------------------------------------------------------------------------------ properties
-
-
 @examples(30)
 @given(problems())
 def test_unmasked_sgd_has_the_defaults_and_the_result_of_a_mask_of_ones(problem):
-    A, _, start, _, _ = problem
-    rank = start[0].shape[1]
+    A, _, settings = problem
+    rank, start = settings["rank"], settings["init"]
     masked = sgd_factorize_masked(A, torch.ones_like(A), rank, 1000, 0.01, init=start)
     assert_same(sgd_factorize(A, rank, init=start), masked)
 
@@ -165,12 +140,11 @@ def test_unmasked_sgd_has_the_defaults_and_the_result_of_a_mask_of_ones(problem)
 @examples(30)
 @given(problems(), st.sampled_from([99.0, NAN, float("inf"), -1e30]))
 def test_what_stands_in_an_unobserved_entry_changes_nothing(factorize, problem, junk):
-    A, M, start, lr, w = problem
-    rank = start[0].shape[1]
+    A, M, settings = problem
     hidden = torch.where(M, A, junk)
-    result = factorize(hidden, M, rank, 5, lr, weight_decay=w, init=start)
-    assert_same(result, factorize(A, M, rank, 5, lr, weight_decay=w, init=start))
-    assert reconstruction_loss(hidden, *start, M) == reconstruction_loss(A, *start, M)
+    factors = factorize(A, M, num_epochs=5, **settings)
+    assert_same(factorize(hidden, M, num_epochs=5, **settings), factors)
+    assert reconstruction_loss(hidden, *factors, M) == reconstruction_loss(A, *factors, M)
 
 
 @each_way
@@ -184,9 +158,10 @@ def test_what_lies_in_memory_beside_an_argument_is_not_read(factorize, problem):
         fence[32:-32] = X.flatten()
         return fence[32:-32].view(X.shape)
 
-    A, M, start, lr, w = problem
-    A, start = fenced(A), tuple(fenced(X) for X in start)
-    U, V = factorize(A, M, start[0].shape[1], 2, lr, init=start, weight_decay=w)
+    A, M, settings = problem
+    A = fenced(A)
+    start = tuple(map(fenced, settings["init"]))
+    U, V = factorize(A, M, num_epochs=2, **settings | {"init": start})
     loss = reconstruction_loss(A, fenced(U), fenced(V), M)
     torch.testing.assert_close(loss, ((A - U @ V.T)[M] ** 2).sum(), rtol=1e-4, atol=1e-4)
 
@@ -194,9 +169,8 @@ def test_what_lies_in_memory_beside_an_argument_is_not_read(factorize, problem):
 @examples(30)
 @given(problems())
 def test_no_loss_is_below_the_eckart_young_floor_and_truncated_svd_reaches_it(problem):
-    A, _, start, _, _ = problem
-    A = A.double()
-    rank = min(*A.shape, start[0].shape[1])
+    A = problem[0].double()
+    rank = min(*A.shape, problem[2]["rank"])
     floor = (torch.linalg.svdvals(A)[rank:] ** 2).sum()
     U, V = sgd_factorize(A, rank, 200, generator=seeded())
     assert reconstruction_loss(A, U, V) >= floor - 1e-12
@@ -234,30 +208,16 @@ def test_integers_take_torchs_default_dtype_and_gradients_end():
 @examples(40)
 @given(problems())
 def test_sparse_input_gives_the_result_of_the_mask(problem):
-    A, M, start, lr, w = problem
-    options = {"rank": start[0].shape[1], "num_epochs": 5, "lr": lr, "init": start}
+    A, M, settings = problem
     index = torch.nonzero(M).T
     A[tuple(index[:, 0])] = 0  # a stored zero is an observed one
     coalesced = torch.sparse_coo_tensor(index, A[M], A.shape).coalesce()
     order = torch.randperm(index.shape[1], generator=seeded(9))
     shuffled = torch.sparse_coo_tensor(index[:, order], A[M][order], A.shape)
-    expected = sgd_factorize_masked(A, M, **options, weight_decay=w)
+    factors = sgd_factorize_masked(A, M, num_epochs=5, **settings)
     for sparse in (coalesced, shuffled):
-        result = sgd_factorize_masked(sparse, None, **options, weight_decay=w)
-        assert_same(result, expected)
-        assert reconstruction_loss(sparse, *start) == reconstruction_loss(A, *start, M)
-
-
-@each_way
-def test_a_column_beyond_the_16_bit_integers_is_its_own(factorize):
-    A = torch.zeros(2, 40_000)
-    A[0, 39_999], A[1, 32_768] = 2, 3
-    start = random_start(A.shape, 2)
-    _, V = factorize(A, A > 0, 2, 1, 0.1, init=start)
-    assert (V != start[1]).any(1).nonzero().ravel().tolist() == [32_768, 39_999]
-
-
-# --------------------------------------------------------- callbacks, interruptions, divergence
+        assert_same(sgd_factorize_masked(sparse, None, num_epochs=5, **settings), factors)
+        assert reconstruction_loss(sparse, *factors) == reconstruction_loss(A, *factors, M)
 
 
 @each_way
@@ -275,8 +235,6 @@ def test_callback_sees_every_epoch_and_a_true_return_ends_the_run(factorize):
     assert_same(seen[-1][1:], expected)
     assert not torch.equal(seen[0][1], seen[-1][1])  # copies: an early one is not overwritten
     assert all(X.is_contiguous() for X in (*factors, *seen[-1][1:]))
-    seen[-1][1].zero_()
-    assert_same(factors, expected)
 
 
 @pytest.mark.parametrize("factorize", [sgd_factorize_masked, gd_factorize_masked])
@@ -295,11 +253,11 @@ def test_a_long_run_can_be_interrupted_within_a_second(factorize, interruptible)
 @examples(40)
 @given(problems(), st.floats(0.1, 10))
 def test_the_epoch_that_divergence_names_is_the_first_one(factorize, problem, lr):
-    A, M, start, _, w = problem
+    A, M, settings = problem
+    settings["lr"] = lr
 
     def run(num_epochs, callback=None):
-        options = {"init": start, "weight_decay": w, "callback": callback}
-        return factorize(A, M, start[0].shape[1], num_epochs, lr, **options)
+        return factorize(A, M, num_epochs=num_epochs, callback=callback, **settings)
 
     try:
         assert all(X.isfinite().all() for X in run(50, lambda *_: None))
@@ -332,14 +290,32 @@ def test_a_result_beyond_the_dtypes_range_is_an_error(dtype):
             call()
 
 
-def test_where_no_folder_can_be_written_every_process_compiles():
-    nowhere = "from numba.core import caching; caching.CacheImpl._locator_classes = []"
-    call = "import torch, mf_core; print(mf_core.sgd_factorize(torch.ones(2, 2), 1, 3)[0].shape)"
-    command = [sys.executable, "-c", f"{nowhere}\n{call}"]
-    assert "[2, 1]" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+@pytest.mark.parametrize(("owner", "name", "broken"), [
+    (caching.CacheImpl, "_locator_classes", []),  # no folder can be written
+    (caching.IndexDataCacheFile, "save", Mock(side_effect=OSError(28, "the disk is full"))),
+    (caching.IndexDataCacheFile, "load", Mock(side_effect=PermissionError(13, "not yours"))),
+])  # fmt: skip
+def test_a_cache_that_fails_breaks_no_call_and_is_renewed(
+    owner, name, broken, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(numba.core.config, "CACHE_DIR", str(tmp_path))
+    program = tmp_path / "double.py"
+    program.write_text("from mf_loops import compiled\n@compiled\ndef double(x): return 2 * x")
 
+    def cache_hits():
+        double = runpy.run_path(str(program))["double"]
+        assert double(3) == 6
+        return sum(double.stats.cache_hits.values())
 
-# -------------------------------------------------------------------------------------- refusals
+    assert [cache_hits(), cache_hits()] == [0, 1]
+    for file in tmp_path.rglob("*.nb?"):
+        file.write_bytes(file.read_bytes()[:50])
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, broken)
+        assert cache_hits() == 0
+    cache_hits()
+    assert cache_hits() == 1
+
 
 BAD = A3.clone()
 BAD[0, 1] = NAN
@@ -351,37 +327,25 @@ BAD_CALLS = [
     ({"A": A3.half()}, TypeError, "float16.*float32"),
     ({"A": A3.to(torch.complex64)}, ValueError, "A is torch.complex64.*real numbers"),
     ({"A": torch.nested.nested_tensor([A3[0]] * 3)}, ValueError, "A is .*nested"),
-    ({"A": A3.to("meta")}, ValueError, "A is .*meta.*cpu"),
     ({"A": A3.to_sparse_csr()}, ValueError, "A is .*sparse_csr.*A.to_dense"),
-    ({"M": M3.to_sparse()}, ValueError, "M is .*sparse_coo.*M.to_dense"),
-    ({"M": M3.to("meta")}, ValueError, "M is .*meta.*cpu"),
-    ({"M": 1}, TypeError, "M is a int"),
     ({"M": M3[:2]}, ValueError, r"M has shape \(2, 3\).*\(3, 3\)"),
     ({"M": M3 * 2}, ValueError, "M has entries other than 0 and 1"),
-    ({"M": M3 * NAN}, ValueError, "M has entries other than 0 and 1"),
-    ({"M": M3 & False}, ValueError, "M observes no entry"),
     ({"A": A3[:0], "M": M3[:0]}, ValueError, "M observes no entry of A"),
     ({"A": BAD}, ValueError, r"A\[0, 1\] is nan"),
-    ({"A": A3 / 0}, ValueError, r"A\[0, 0\] is inf"),
     ({"rank": 0}, ValueError, "rank is 0.*at least 1"),
     ({"rank": 2.0}, TypeError, "rank is 2.0.*integer"),
-    ({"rank": True}, TypeError, "rank is True"),
     ({"rank": 10**12}, ValueError, "rank is 1000000000000.*memory"),
     ({"num_epochs": -1}, ValueError, "num_epochs is -1"),
     ({"lr": 0}, ValueError, "lr is 0.*above 0"),
-    ({"lr": NAN}, ValueError, "lr is nan"),
     ({"lr": 1e-50}, ValueError, "lr is 1e-50 .*float32.*above 0"),
     ({"lr": 10**400}, ValueError, "lr is 1000.*finite"),
     ({"lr": "0.1"}, TypeError, "lr is '0.1'"),
-    ({"lr": True}, TypeError, "lr is True"),
     ({"weight_decay": -1}, ValueError, "weight_decay is -1.*at least 0"),
     ({"weight_decay": 1e39}, ValueError, "weight_decay is 1e\\+39 .*finite"),
     ({"init": A3}, TypeError, "init is a Tensor.*pair"),
     ({"init": (A3, A3)}, ValueError, r"init\[0\] has shape \(3, 3\).*\(3, 2\)"),
     ({"init": (TALL, TALL[:2])}, ValueError, r"init\[1\] has shape \(2, 2\).*\(3, 2\)"),
-    ({"init": (TALL, BAD[:, :2])}, ValueError, r"init\[1\] has NaN"),
     ({"init": (TALL.double() * 1e300, TALL)}, ValueError, r"init\[0\] has NaN or inf.*float32"),
-    ({"init": (TALL, None)}, TypeError, r"init\[1\] is a NoneType"),
     ({"generator": 7}, TypeError, "generator is a int"),
     ({"callback": 7}, TypeError, "callback is 7"),
 ]
@@ -395,18 +359,14 @@ def test_a_bad_call_fails_at_once_and_names_the_argument(factorize, bad, error, 
 
 
 @pytest.mark.parametrize(("call", "words"), [
-    (lambda: sgd_factorize(BAD, 2), r"A\[0, 1\] is nan"),
     (lambda: truncated_svd(A3, 4), "rank is 4.*3 at most"),
-    (lambda: truncated_svd(A3, 0), "rank is 0"),
     (lambda: truncated_svd(BAD, 2), r"A\[0, 1\] is nan"),
     (lambda: truncated_svd(A3.to_sparse(), 1), "A is .*sparse_coo.*A.to_dense"),
     (lambda: gd_factorize_masked(A3.to_sparse(), None, 1), "A is .*sparse_coo.*A.to_dense"),
     (lambda: sgd_factorize_masked(A3.to_sparse(), M3, 1), "M is given with a sparse A.*M=None"),
     (lambda: reconstruction_loss(A3, A3[:, :2], A3[:, :1]), "V has shape"),
-    (lambda: reconstruction_loss(A3, A3[:2, :2], A3[:, :2]), "U has shape"),
     (lambda: reconstruction_loss(A3, A3[0], A3), r"U has shape \(3,\)"),
     (lambda: reconstruction_loss(A3, A3[:, :0], A3[:, :0]), r"U has shape \(3, 0\)"),
-    (lambda: reconstruction_loss(BAD, A3, A3), r"A\[0, 1\] is nan"),
 ])  # fmt: skip
 def test_the_other_functions_name_the_argument_too(call, words):
     with pytest.raises(ValueError, match=words):
@@ -420,7 +380,6 @@ def test_the_other_functions_name_the_argument_too(call, words):
     ([[1], [1]], [[1.0, 2.0]], "A has shape"),
     ([[1]], [[1.0, 2.0]], "has a dense dimension"),
     ([[2**40], [0]], [1.0], "A is a malformed"),
-    ([[2], [0]], [1.0], "A is a malformed"),
     ([[0], [2]], [1.0], "A is a malformed"),
     ([[-1, 1], [0, 1]], [1.0, 2.0], "A is a malformed"),
     ([[1, 0], [-1, 1]], [1.0, 2.0], "A is a malformed"),
@@ -433,5 +392,3 @@ def test_a_bad_sparse_tensor_is_refused(index, values, words, coalesced):
     A = torch.sparse_coo_tensor(index, values, shape, **flags)
     with pytest.raises(ValueError, match=words):
         sgd_factorize(A, 1, 1)
-    with pytest.raises(ValueError, match=words):
-        reconstruction_loss(A, torch.ones(2, 1), torch.ones(2, 1))
