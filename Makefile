@@ -145,7 +145,7 @@ refresh: $(READY)  ## execute the notebooks in place, and write anew what is mad
 	$(BIN)/python tools/refresh.py lock
 	@$(MAKE) --no-print-directory $(READY)  # which installs a new lock
 	$(BIN)/ruff check --fix -q notebooks; $(BIN)/ruff format -q notebooks
-	$(BIN)/python tools/refresh.py
+	OMP_NUM_THREADS=1 $(BIN)/python tools/refresh.py
 
 clean:
 	rm -rf build .venv* .pytest_cache .ruff_cache .hypothesis
