@@ -13,7 +13,7 @@ NBVAL := -p tests.comparison --nbval --nbval-current-env --nbval-cell-timeout=20
 PIP := $(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check
 # One thread in each of the two processes: more would wait for one another. A worker that has died is not replaced: pytest-xdist
 # 3.8 would then wait for ever.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --no-loadscope-reorder --max-worker-restart=0
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 SPHINX := $(BIN)/python -m sphinx -c report -n -W --keep-going -q -d $(BUILD)/doctrees
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 CHROMIUM := $(shell for name in $(BROWSERS); do command -v "$$name" && break; done)
@@ -29,7 +29,7 @@ report: $(READY)  ## execute and check the notebooks, render the report, print t
 	@echo "Executing the notebooks, and comparing with what is stored: one to four minutes."
 	@mkdir -p $(BUILD); rm -f $(DIFFERENCES); status=0; \
 	$(MAKE) --no-print-directory READY= course || status=1; \
-	DIFFERENCES=$(DIFFERENCES) $(PYTEST) --dist loadfile --tb=no -r "" $(NBVAL) notebooks || status=1; \
+	DIFFERENCES=$(DIFFERENCES) $(PYTEST) --tb=no -r "" $(NBVAL) notebooks || status=1; \
 	$(MAKE) --no-print-directory READY= source; \
 	$(BIN)/python -m mf_claims $(BUILD)/source || status=1; \
 	$(MAKE) --no-print-directory READY= pages || status=1; \
@@ -99,10 +99,10 @@ links: $(READY) source  ## list and check the links that lead outside (needs the
 
 test: $(READY) lint  ## every check: the modules, the notebooks' stored outputs on an imitated processor, other parameters
 	@echo "Checking everything that must hold: three to ten minutes. A line at the end names what was skipped, and why."
-	@MF_NOISE=1 $(PYTEST) --dist loadgroup -rs $(NBVAL) tests notebooks
+	@MF_NOISE=1 $(PYTEST) -rs $(NBVAL) tests notebooks
 
 notebooks: $(READY)  ## the notebooks on this processor, and the algorithms
-	@$(PYTEST) --dist loadfile -rs $(NBVAL) notebooks tests/test_core.py tests/test_claims.py
+	@$(PYTEST) -rs $(NBVAL) notebooks tests/test_core.py tests/test_claims.py
 
 # By environment variables, which have an effect where the processor can do more.
 SSE4 := MKL_ENABLE_INSTRUCTIONS=SSE4_2 ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 NUMBA_CPU_NAME=nehalem
@@ -110,7 +110,7 @@ AVX2 := MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA
 ANY := MKL_CBWR=COMPATIBLE ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 NUMBA_CPU_NAME=generic
 processors: $(READY)  ## the notebooks under three instruction sets
 	@for set in "$(SSE4)" "$(AVX2)" "$(ANY)"; do echo "$$set"; \
-		env $$set $(PYTEST) --dist loadfile --tb=no -r "" $(NBVAL) notebooks || status=1; done; exit $${status:-0}
+		env $$set $(PYTEST) --tb=no -r "" $(NBVAL) notebooks || status=1; done; exit $${status:-0}
 
 FUZZ := 20
 fuzz: $(READY)  ## the properties on FUZZ times as many random examples: make fuzz FUZZ=500

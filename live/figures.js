@@ -44,8 +44,9 @@
   }
 
   // One run's product and error; at the press of a button, how the losses of a thousand seeds are spread.
-  function seeds({ move, fill, form, settings }, { A, floor, reported, bounds }) {
+  function seeds({ move, fill, form, settings }, { A, floor: digits, reported, bounds }) {
     const all = 1000;
+    const floor = Number(digits);
     const counted = form.querySelector(".counted");
     let hits = 0;
 

@@ -36,17 +36,12 @@ def examples(count):
     return settings(max_examples=count * FUZZ, deadline=None)
 
 
-# Both workers are busy to the end if the longest files come first. The tests of a file stay
-# together, for what they share, but for those that are marked to run alone.
+# Files are dealt out whole. Both workers are busy to the end if the longest come first.
 LONGEST = ["5.1-held-out-ratings.ipynb", "test_report.py", "test_live.py", "test_assignment.py"]
 LONGEST += ["test_train.py", "test_notebooks.py"]
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    for item in items:
-        alone = item.get_closest_marker("alone")
-        item.add_marker(pytest.mark.xdist_group(item.name if alone else item.path.name))
     rank = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))
 

@@ -10,8 +10,9 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
-from comparison import find_difference
 from conftest import ROOT
+
+from tests.comparison import find_difference
 
 
 def printed(text):
