@@ -65,7 +65,7 @@ pages: $(READY) source  ## the report alone, from the stored outputs: HTML and, 
 	@$(SPHINX) -b html $(BUILD)/source $(BUILD)/html
 	@find $(BUILD)/html -name "*.map" -delete  # for the theme's own developers: a quarter of the report
 	@$(MAKE) --no-print-directory zip
-	@$(SPHINX) -b singlehtml -D exclude_patterns=course-4.1.ipynb $(BUILD)/source $(BUILD)/paper
+	@$(SPHINX) -b singlehtml $(BUILD)/source $(BUILD)/paper
 ifdef CHROMIUM
 	@# Twice: the contents' page numbers are known from the first PDF.
 	@{ $(call PRINT,$(BUILD)/paper/index.html,$(BUILD)/unnumbered.pdf) && \

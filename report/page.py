@@ -80,7 +80,10 @@ def make_single_page(app, pagename, templatename, context, doctree):
         return
     context["sidebars"] = []  # on paper not shown; they lead to pages that are not there
     context["toc"] = ""
-    body = re.sub(r'<a class="headerlink".*?</a>', "", context["body"])
+    parts = re.split(r'(?=<span id="document-)', context["body"])
+    course = f'<span id="document-{COURSE_PAGE}"'  # not everybody has it, so it is no part of it
+    body = "".join(part for part in parts if not part.startswith(course))
+    body = re.sub(r'<a class="headerlink".*?</a>', "", body)
     chapter = "|".join(re.findall(r'<span id="document-([\w.-]+)"', body))
     body = re.sub(rf'href="(?:{chapter})\.html#', 'href="#', body)
     body = re.sub(rf'href="({chapter})\.html"', r'href="#document-\1"', body)
