@@ -11,9 +11,9 @@ BUILD := build
 unexport PYTHONDONTWRITEBYTECODE
 NBVAL := -p tests.comparison --nbval --nbval-current-env --nbval-cell-timeout=200
 PIP := $(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check
-# One thread in each of the two processes: more would wait for one another. A worker that has died is not replaced: pytest-xdist
+# Three processes for two cores, since some wait for a browser; one thread in each. A worker that has died is not replaced: pytest-xdist
 # 3.8 would then wait for ever.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 SPHINX := $(BIN)/python -m sphinx -c report -n -W --keep-going -q -d $(BUILD)/doctrees
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 CHROMIUM := $(shell for name in $(BROWSERS); do command -v "$$name" && break; done)

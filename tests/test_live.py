@@ -301,14 +301,11 @@ def test_play_lets_the_epochs_go_by_and_can_be_paused(open_page):
 # ------------------------------------------------------------------ on real ratings
 @pytest.fixture(scope="module")
 def lesson():
-    """The names that the cells of section 5.1 define until it makes its choices."""
+    """The names of section 5.1's function `learn`, and of what it needs."""
     names = {}
-    [path] = (ROOT / "notebooks").glob("5.1*.ipynb")
-    for cell in nbformat.read(path, as_version=4).cells:
-        if "tried" in cell.source:
-            return names
-        if cell.cell_type == "code" and "curves" not in cell.source:
-            exec(cell.source, names)
+    for cell in leading_to("def learn(", cells_of(of_section("5.1"))):
+        exec(cell.source, names)
+    return names
 
 
 TRAIN_IN_PAGE = f"""(figure, [rank, weight_decay, lr, num_epochs, seed]) => {{
