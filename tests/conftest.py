@@ -48,7 +48,8 @@ def pytest_collection_modifyitems(items):
 
 def run_make(*arguments, fails=False):
     """What make prints. READY is empty: the packages are installed. The address is made up."""
-    command = ["make", *arguments, f"BIN={Path(sys.executable).parent}", "READY="]
+    programs = os.path.relpath(Path(sys.executable).parent, ROOT)  # whose path may hold a quote
+    command = ["make", *arguments, f"BIN={programs}", "READY="]
     environment = os.environ | {"GITHUB_REPOSITORY": "owner/name"}
     made = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert bool(made.returncode) == fails, made.stdout + made.stderr
@@ -61,8 +62,8 @@ def build(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "report"
     with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            folder.mkdir()
+        if not (folder / "paper").exists():  # nor after a failure
+            folder.mkdir(exist_ok=True)
             generator = torch.Generator().manual_seed(0)
             write_course(folder, torch.randint(0, 6, (130, 50), generator=generator).float())
             run_make("course", "pages", f"BUILD={folder}", f"COURSE={folder}")
