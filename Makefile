@@ -9,7 +9,7 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 BUILD := build
 # Many a container sets it, and then each of some sixty processes would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
-NBVAL := -p tests.comparison --nbval --nbval-current-env --nbval-cell-timeout=200
+NBVAL := -p tests.comparison --nbval --nbval-current-env --nbval-cell-timeout=100
 PIP := $(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check
 # Three processes for two cores, since some wait for a browser; one thread in each. A worker that has died is not replaced: pytest-xdist
 # 3.8 would then wait for ever.
