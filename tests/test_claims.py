@@ -31,6 +31,7 @@ def displays(monkeypatch):
     (REPRODUCED, [0.5, 0.505], [0.52, NAN, None, [0.5]]),
     (REFUTED, [torch.tensor(0.5)], [0, True]),
     (COURSE, [None], [NAN, [0.5]]),
+    (UPPER, [40.0], [40.01]),
     (MATRIX, [torch.tensor([[1.0, 2.005]])], [[[1.0, 2.02]], [[1.0, NAN]], [1.0, 2.0], 1.0]),
 ])  # fmt: skip
 def test_only_a_value_within_the_tolerance_passes_and_is_shown(entry, near, off, displays):

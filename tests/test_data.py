@@ -97,6 +97,7 @@ def test_a_table_of_too_many_cells_for_a_dense_one_is_sparse(tmp_path, monkeypat
 @pytest.mark.parametrize("name", ["ml", "ml.zip"])
 @pytest.mark.parametrize(("file", "old", "new", "words"), [
     ("ratings.csv", "4.5", "6.5", "a rating outside 0.5 to 5.*'movieId': 3.*6.5"),
+    ("ratings.csv", "4.5", "0", "a rating outside 0.5 to 5"),
     ("ratings.csv", "3.0", "", "an empty field"),
     ("ratings.csv", "7,8,3.0,6\n", "7,8,3.0,6,1\n", "Expected 4 fields in line 5, saw 5"),
     ("ratings.csv", ".", ",", "more fields"),

@@ -57,6 +57,11 @@ def test_the_page_scores_films_for_random_raters_as_the_notebooks_cell(page):
             torch.testing.assert_close(values, reasons[k].max(1).values)
 
 
+def reasons(page):
+    """The film that each recommendation is because of."""
+    return re.findall("because (?:you gave . to|of) (.*?)(?=</small>)", html.unescape(page))
+
+
 def lists(page):
     expression = "all => all.map(list => [...list.children].map(x => x.firstChild.data.trim()))"
     return page.eval_on_selector_all(".lists ol", expression)
@@ -66,6 +71,7 @@ def test_stars_and_a_search_change_the_lists_and_forget_clears_them(page):
     first = lists(page)
     shown = [html.escape(film) for films in first for film in films]
     assert re.findall("<li>(.*?) <small>", FIGURE) == shown  # Python's, before the page computes
+    assert reasons(FIGURE) == reasons(page.locator(".lists").inner_html())
     page.locator("[type=search]").fill(DATA["titles"][700])
     page.keyboard.press("ArrowRight")  # from the first star, which has the focus, to the second
     assert page.locator("fieldset >> nth=0").locator(":checked").input_value() == "2"

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from conftest import in_chromium, run_make
@@ -103,6 +104,19 @@ def test_the_table_of_claims_is_the_ledger(build, page):
             for figure in np.ravel(value):
                 assert figure in rows[name], name
     assert set(rows) == names
+
+
+def test_the_first_page_has_the_right_number_and_the_impossible_one(build):
+    page = (build / "html/index.html").read_text(encoding="utf-8")
+    text = " ".join(re.sub("<[^>]*>", "", page).split())
+    assert "The loss 0.1291 of the truncated SVD is impossible" in text
+    assert "The right number is 0.1219." in text
+
+
+def test_a_figure_is_shown_at_half_its_pixels(build):
+    page = (build / "html/4.1-movie-rating.html").read_text(encoding="utf-8")
+    [(file, width), *_] = re.findall(r'src="(_images/\w+\.png)"[^>]*width: (\d+)px', page)
+    assert plt.imread(build / "html" / file).shape[1] == 2 * int(width)
 
 
 def test_the_courses_ratings_decide_on_a_page_that_does_not_say_where_they_are(build):
