@@ -13,22 +13,45 @@ import torch
 def check_tensor(name, X, sparse=False):
     """X, detached: a dense tensor of real numbers on the CPU, or a COO one if sparse is true."""
     if not isinstance(X, torch.Tensor):
-        raise TypeError(f"{name} is a {type(X).__name__}: pass a tensor, torch.as_tensor({name})")
+        raise TypeError(f"{name} is a {type(X).__name__}: pass {as_tensor(name, X)}")
     layouts = [torch.strided, torch.sparse_coo] if sparse else [torch.strided]
-    real = not (X.is_complex() or X.is_quantized or X.is_nested)
-    if not real or X.layout not in layouts or X.device.type != "cpu":
-        kind = f"{X.dtype}, {X.layout}, {X.device}{', nested' if X.is_nested else ''}"
-        raise ValueError(f"{name} is {kind}: pass real numbers, as {name}.to_dense().cpu()")
+    remedies = {
+        "real": X.is_complex(),
+        "dequantize()": X.is_quantized,
+        "to_padded_tensor(0)": X.is_nested,
+        "to_dense()": X.layout not in layouts,
+        "cpu()": X.device.type != "cpu",
+    }
+    for remedy, is_needed in remedies.items():
+        if is_needed:
+            kind = f"{X.dtype}, {X.layout}, {X.device}{', nested' if X.is_nested else ''}"
+            raise ValueError(f"{name} is {kind}: pass {name}.{remedy}")
     return X.detach()
 
 
+def as_tensor(name, X):
+    """How to make a tensor of X, and of A the mask with it, so that gaps do not become ratings."""
+    if hasattr(X, "toarray"):  # a sparse matrix of SciPy
+        tensor, mask = f"torch.tensor({name}.toarray())", f"{name}.toarray() != 0"
+    elif np.ma.isMaskedArray(X):
+        tensor, mask = f"torch.tensor({name}.filled(0))", f"~np.ma.getmaskarray({name})"
+    elif hasattr(X, "to_numpy"):  # a table of pandas
+        tensor, mask = f"torch.tensor({name}.to_numpy(float))", f"{name}.notna().to_numpy()"
+    else:
+        return f"torch.as_tensor({name})"
+    return f"{tensor}, and M=torch.tensor({mask})" if name == "A" else tensor
+
+
 def check_matrix(A, sparse=False):
-    """A in float32 or float64: dense and contiguous, or COO where a sparse A is allowed."""
+    """A in float32 or float64: dense and contiguous, or COO where a sparse A is allowed.
+
+    Integers become float32, whatever torch's default dtype is.
+    """
     A = check_tensor("A", A, sparse)
     if A.ndim != 2:
         raise ValueError(f"A has shape {tuple(A.shape)}; it needs to be a matrix (m, n)")
     if not A.is_floating_point():
-        A = A.to(torch.get_default_dtype())
+        A = A.float()
     if A.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"A has dtype {A.dtype}; it needs float32 or float64: pass A.float()")
     return A if A.is_sparse else A.contiguous()
@@ -36,7 +59,7 @@ def check_matrix(A, sparse=False):
 
 def check_mask(M, A):
     """M as booleans, all true for None; the entries of A that it observes exist and are finite."""
-    M = torch.ones(A.shape, dtype=torch.bool) if M is None else check_tensor("M", M)
+    M = torch.ones_like(A, dtype=torch.bool) if M is None else check_tensor("M", M)
     if M.shape != A.shape:
         raise ValueError(f"M has shape {tuple(M.shape)}; it needs A's shape, {tuple(A.shape)}")
     if M.dtype != torch.bool and not ((M == 0) | (M == 1)).all():
@@ -99,7 +122,8 @@ def initial_factors(A, rank, init, generator):
     if not (generator is None or isinstance(generator, torch.Generator)):
         raise TypeError(f"generator is a {type(generator).__name__}; it needs a torch.Generator")
     try:
-        return tuple(torch.rand(k, rank, generator=generator, dtype=A.dtype) for k in A.shape)
+        options = {"generator": generator, "dtype": A.dtype, "device": "cpu"}
+        return tuple(torch.rand(k, rank, **options) for k in A.shape)
     except (RuntimeError, TypeError) as error:  # more than torch can allocate, or count
         raise ValueError(f"rank is {rank}; such factors do not fit into memory") from error
 
@@ -127,10 +151,12 @@ def check_integer(name, value, at_least):
 
 def check_number(name, value, dtype=torch.float64, above=None):
     """The value as a NumPy scalar of this dtype: finite, and above a bound or else at least 0."""
+    if getattr(value, "ndim", None) == 0:  # of NumPy or torch
+        value = value.item()
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r:.60}; it needs to be a number")
     number = float(value) if abs(value) < 1e308 else math.inf
-    scalar = torch.tensor(number, dtype=dtype).numpy()[()]  # a number may become 0 or infinite here
+    scalar = torch.tensor(number, dtype=dtype, device="cpu").numpy()[()]  # may be 0 or infinite now
     if not math.isfinite(scalar) or (scalar < 0 if above is None else scalar <= above):
         bound = "at least 0" if above is None else f"above {above}"
         raise ValueError(f"{name} is {value!s:.20} ({dtype}); it needs to be finite and {bound}")

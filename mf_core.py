@@ -65,7 +65,7 @@ def sgd_factorize(A, rank, num_epochs=1000, lr=0.01, *, init=None, generator=Non
     U[i] += lr error V[j], then V[j] += lr error U[i], with the U[i] just updated and the error
     from before. The arithmetic is strictly IEEE, in this one order: the same bits everywhere.
 
-    A : tensor (m, n), float32 or float64; integers are converted to torch's default dtype.
+    A : tensor (m, n), float32 or float64; integers become float32.
         Of a sparse COO tensor only the stored entries count, stored zeros too.
     rank, num_epochs, lr : integers, at least 1 and 0; a number above 0
     init : (U0, V0), the factors to start from; they are left unchanged. Without it, both are
@@ -194,7 +194,7 @@ def reconstruction_loss(A, U, V, M=None):
     U, V = arguments.check_factors(U, V, A)
     entries = arguments.observed_entries(A, M)
     loss = squared_error(*entries, U.numpy(), V.numpy())
-    loss = torch.tensor(loss, dtype=A.dtype)
+    loss = torch.tensor(loss, dtype=A.dtype, device="cpu")
     if not loss.isfinite():
         raise FloatingPointError(f"a loss beyond {A.dtype}'s range: pass smaller numbers")
     return loss

@@ -121,6 +121,8 @@ def read_ratings(path, *, times=False) -> pd.DataFrame:
     outside = ratings[~ratings["rating"].between(0.5, 5)]
     if len(outside):
         raise ValueError(f"{file} has a rating outside 0.5 to 5: {outside.iloc[0].to_dict()}")
+    if times and len(ratings) > 1 and (ratings["timestamp"] % 1_000_000 == 0).all():
+        raise ValueError(f"{file}: a spreadsheet has rounded its timestamps; get the file again")
     return ratings
 
 
@@ -176,10 +178,13 @@ def _existing(file):
 
 def _located(path):
     """A set's file of ratings, in a folder or zip, and the name in MOVIES_FILES of its kind."""
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.suffix in (".base", ".test"):
         return _existing(path), "u.data"
-    files = list(path.iterdir()) if path.is_dir() else _packed(_existing(path))
+    if path.name in MOVIES_FILES:
+        return _existing(path), path.name
+    inside = (*path.glob("*"), *path.glob("*/*"))  # some programs unpack into a folder of its own
+    files = inside if path.is_dir() else _packed(_existing(path))
     files = [file for file in files if file.name in MOVIES_FILES]
     if len(files) != 1:
         raise ValueError(f"{path} has {len(files)} of {', '.join(MOVIES_FILES)}; it needs one")

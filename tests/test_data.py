@@ -68,8 +68,8 @@ def stored(path, files, encoding="utf-8"):
 def test_every_published_format_gives_movies_by_users_in_the_order_of_their_numbers(
     tmp_path, name, files, encoding
 ):
-    path = stored(tmp_path / name, files, encoding)
-    ratings = load_ratings(path=path)
+    path = stored(tmp_path / "its own folder" / name, files, encoding)
+    ratings = load_ratings(path=path if name == "ml.zip" else path.parent)
     assert ratings.A.tolist() == TABLE and ratings.A.dtype == torch.float32
     assert torch.equal(ratings.M, ratings.A > 0)
     assert ratings.times.tolist() == TIMES and ratings.times.dtype == torch.int64
@@ -82,6 +82,7 @@ def test_the_tables_and_a_fold_are_read_as_they_stand(tmp_path):
     dtypes = {"userId": "int32", "movieId": "int32", "rating": "float32"}
     assert ratings.dtypes.astype(str).to_dict() == dtypes
     assert movies.to_csv(index=False) == CSV["movies.csv"]
+    assert ratings.equals(read_ratings(tmp_path / "ml" / "ratings.csv"))
     fold = stored(tmp_path / "ml-100k", ML_100K, "latin-1") / "u1.base"
     assert load_ratings(path=fold).titles == ['"B": $5']
 
@@ -106,6 +107,7 @@ def test_a_table_of_too_many_cells_for_a_dense_one_is_sparse(tmp_path, monkeypat
     ("ratings.csv", CSV["ratings.csv"][32:], "", "no line"),
     ("ratings.csv", "2,1,5.0", "2,3,5.0", "a second rating of movie 3 by user 2"),
     ("ratings.csv", "7,8,", "7,88,", "rates movie 88 and has no title"),
+    ("ratings.csv", RATINGS, "1,1,5,9.65E+08\n1,3,4,9.66E+08\n", "has rounded its timestamps"),
     ("movies.csv", "9,", "8,", "lists movie 8 twice"),
     ("movies.csv", "é", "\udce9", "codec can't decode"),
 ])  # fmt: skip
