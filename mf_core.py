@@ -9,8 +9,8 @@ lr              the learning rate: how far a step goes
 epoch           one pass over all observed entries
 
 `sgd_epochs` and `gd_epoch` are the algorithms. The public functions check what they are given and
-run one of them: tensors in, tensors out, on the CPU. "Section" is the coursework's. After a call, a
-forked process hangs in torch: spawn it.
+run one of them: tensors in, tensors out, on the CPU. "Section" is the coursework's, whose own sheet
+writes `factorise`: both names are here. After a call, a forked process hangs in torch: spawn it.
 """
 
 import numpy as np
@@ -65,8 +65,7 @@ def sgd_factorize(A, rank, num_epochs=1000, lr=0.01, *, init=None, generator=Non
     U[i] += lr error V[j], then V[j] += lr error U[i], with the U[i] just updated and the error
     from before. The arithmetic is strictly IEEE, in this one order: the same bits everywhere.
 
-    A : tensor (m, n), float32 or float64; integers become float32.
-        Of a sparse COO tensor only the stored entries count, stored zeros too.
+    A : tensor (m, n), float32 or float64; integers become float32. A sparse COO one: all it stores.
     rank, num_epochs, lr : integers, at least 1 and 0; a number above 0
     init : (U0, V0), the factors to start from; they are left unchanged. Without it, both are
         drawn uniformly from [0, 1), U first, by `generator` or else torch's global one.
@@ -147,15 +146,13 @@ def gd_factorize_masked(
     decay_v = M.sum(0, dtype=A.dtype) * weight_decay
     if A.numel() < FEW_CELLS or M.sum() < SMALL_SHARE * A.numel():
         entries = arguments.observed_entries(A, M)
-        factors = U.numpy(), V.numpy()
         decays = decay_u.numpy(), decay_v.numpy()[:, None]
 
         def run(epochs):
-            return gd_entries(*entries, *factors, lr, *decays, epochs)
+            return gd_entries(*entries, U.numpy(), V.numpy(), lr, *decays, epochs)
 
         return run_in_slices(run, epochs_at_once(entries, U), U, V, num_epochs, lr, callback)
-    A = A.where(M, 0)  # NaN times 0 would be NaN
-    M = M.to(A.dtype)
+    A, M = A.where(M, 0), M.to(A.dtype)  # in A, since NaN times 0 would be NaN
     Vt = V.T.contiguous()
 
     def run_one(_):
@@ -187,14 +184,17 @@ def reconstruction_loss(A, U, V, M=None):
 
     A is (m, n), U (m, rank), V (n, rank) and M (m, n), of booleans or of 0 and 1; of a sparse A the
     stored entries count. Returns a tensor without dimensions in A's dtype; errors and sum are taken
-    in float64. Raises TypeError or ValueError that names a bad argument, and FloatingPointError
-    where the loss is beyond the range of A's dtype.
+    in float64. Raises TypeError or ValueError for a bad argument, FloatingPointError on overflow.
     """
     A = arguments.check_matrix(A, sparse=True)
     U, V = arguments.check_factors(U, V, A)
     entries = arguments.observed_entries(A, M)
-    loss = squared_error(*entries, U.numpy(), V.numpy())
-    loss = torch.tensor(loss, dtype=A.dtype, device="cpu")
+    loss = torch.tensor(squared_error(*entries, U.numpy(), V.numpy()), dtype=A.dtype, device="cpu")
     if not loss.isfinite():
         raise FloatingPointError(f"a loss beyond {A.dtype}'s range: pass smaller numbers")
     return loss
+
+
+sgd_factorise = sgd_factorize
+sgd_factorise_masked = sgd_factorize_masked
+gd_factorise_masked = gd_factorize_masked
