@@ -56,7 +56,7 @@ endif
 source:
 	@rm -rf $(BUILD)/source
 	@mkdir -p $(BUILD)/source
-	@cp report/*.md report/bench.txt notebooks/*.md notebooks/*.ipynb $(BUILD)/source
+	@cp report/*.md notebooks/*.md notebooks/*.ipynb $(BUILD)/source
 	@cp data/README.md $(BUILD)/source/data.md
 	@cp $(BUILD)/course/*.ipynb $(BUILD)/source 2>/dev/null || true  # if there is one
 
@@ -136,10 +136,10 @@ data: $(READY)  ## download the course's ratings, or a set of MovieLens: make da
 	$(BIN)/python -m mf_data $(SET)
 
 # Two peers that only the bench needs; one that does not install here is named as missing.
-bench: $(READY)  ## speed as ratios: report/bench.txt; ML100K=folder adds the error on MovieLens 100K's folds
+bench: $(READY)  ## speed as ratios, beside other programs: report/bench.md
 	-$(PIP) libmf==0.9.2
 	-$(PIP) scikit-surprise==1.1.5
-	ML100K="$(ML100K)" $(BIN)/python tools/bench.py
+	$(BIN)/python tools/bench.py
 
 refresh: $(READY)  ## execute the notebooks in place, and write anew what is made
 	$(BIN)/python tools/refresh.py lock

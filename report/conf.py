@@ -23,6 +23,7 @@ extensions = [
     "repository",
 ]
 
+exclude_patterns = ["bench.md"]  # a part of speed.md
 html_title = project
 html_theme = "sphinx_book_theme"
 html_theme_options = {

@@ -1,10 +1,9 @@
-"""What pages show of notebooks and bench: the table of claims, the answers, a live figure, speeds.
+"""What pages show of notebooks: the table of claims, the answers, a live figure.
 
 Each becomes a substitution that a page names, such as {{ scoreboard }}. The HTML is in templates/.
 """
 
 import json
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -115,12 +114,6 @@ def list_values(folder):
     return values
 
 
-def show_speed(file):
-    """What `make bench` wrote; no line begins with a unit."""
-    tables = file.read_text(encoding="utf-8")
-    return re.sub(r"(\d) (µs|ms|s|ns|x|MB)\b", "\\1\N{NO-BREAK SPACE}\\2", tables)
-
-
 def set_substitutions(app, config):
     """Gather from the source folder, so that tables and pages show the same notebooks."""
     folder = Path(app.srcdir)
@@ -130,7 +123,6 @@ def set_substitutions(app, config):
         "passages": show_claims(folder, "passages.html"),
         "answers": show_answers(folder),
         "numbers": show_claims(folder, "numbers.html", lambda claim: claim.reported is not None),
-        "speed": show_speed(folder / "bench.txt"),
         "completions": show_completions(folder),
         "possible": show_possible(folder),
     }
