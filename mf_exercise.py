@@ -37,7 +37,7 @@ def with_answers(task, case, most=1):
 
     Those of several at once are computed as they are asked for, once.
     """
-    case = {"seed": 0, **case, "returns": task.returns}
+    case = {"seed": 0, "returns": task.returns} | case
     case["expected"] = outcome_of(task, task.solution, case)
     mistakes = outcomes_of_mistakes(task, case, most)
     return case | {"mistakes": list(mistakes) if most == 1 else mistakes}

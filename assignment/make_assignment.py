@@ -21,7 +21,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tasks import HERE, ROOT, all_tasks, british, cases, seed_of
 
 from mf_core import sgd_factorize, sgd_factorize_masked
-from mf_data import Ratings, load_coursework_matrix, load_ratings
+from mf_data import load_coursework_matrix, load_ratings
 from mf_exercise import with_answers
 
 FEWEST = 20  # ratings of a film, as 4.1.toml and students.md say: the students' run is short
@@ -60,27 +60,17 @@ def teaches(A, M, seeds=range(100)):
     for generator in (torch.Generator().manual_seed(seed) for seed in seeds):
         U, V = sgd_factorize(A, 2, generator=generator)
         X, Y = sgd_factorize_masked(A, M, 2, generator=generator)
-        squares = (A - X @ Y.T) ** 2
-        is_above = ((A - U @ V.T) ** 2).sum() > floor + 1e-4
-        shown.append(is_above and squares[M].sum() < squares[~M].sum() < mean)
+        loss, squares = ((A - U @ V.T) ** 2).sum(), (A - X @ Y.T) ** 2
+        is_above = loss > floor and f"{loss:.4f}" != f"{floor:.4f}"
+        shown.append(is_above and bool(squares[M].sum() < squares[~M].sum() < mean))
     return sum(shown) / len(shown)
 
 
-def draw_ratings(seed):
-    """MovieLens' films with FEWEST ratings or more; with a seed, the users in another order.
-
-    Whoever is user 5 has not rated "A Beautiful Mind".
-    """
+def choose_ratings():
+    """MovieLens' films with FEWEST ratings or more, and their titles."""
     ratings = load_ratings()
     chosen = ratings.M.sum(1) >= FEWEST
-    A, titles = ratings.A[chosen], list(compress(ratings.titles, chosen))
-    if seed:
-        users = torch.randperm(A.shape[1], generator=torch.Generator().manual_seed(seed))
-        film = next(i for i, title in enumerate(titles) if "Beautiful Mind" in title)
-        while A[film, users[4]]:
-            users = users.roll(1)
-        A = A[:, users]
-    return Ratings(A, A > 0, titles, ratings.source, ratings.note)
+    return ratings.A[chosen], list(compress(ratings.titles, chosen))
 
 
 def as_code(matrix):
@@ -131,7 +121,7 @@ def cells_of(section, known, seed, solved):
 
 def write_edition(folder, data, visible, seed, solved=False):
     """A whole edition in a folder, which it replaces."""
-    A, M, ratings = data
+    A, M, ratings, titles = data
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -149,9 +139,9 @@ def write_edition(folder, data, visible, seed, solved=False):
     (folder / "requirements.txt").write_text("\n".join(packages) + "\n")
     readme = Template((HERE / "students.md").read_text(encoding="utf-8")).render(packages=packages)
     (folder / "README.md").write_text(readme + "\n", encoding="utf-8")
-    torch.save(ratings.A.half(), folder / "ratings.pt")  # half stars are exact in half precision
+    torch.save(ratings.half(), folder / "ratings.pt")  # half stars are exact in half precision
     shutil.copy(ROOT / "data/movielens/README.txt", folder / "movielens.txt")  # its licence
-    pd.Series(ratings.titles, name="name").to_csv(folder / "titles.csv", index_label="movie")
+    pd.Series(titles, name="name").to_csv(folder / "titles.csv", index_label="movie")
 
 
 def rubrics():
@@ -166,7 +156,7 @@ def rubrics():
 
 def make(build, seed=0):
     """Write both editions, the rubrics and the seed into the folder build."""
-    data = *draw_matrix(seed), draw_ratings(seed)
+    data = *draw_matrix(seed), *choose_ratings()
     visible = {
         name: [with_answers(task, case) for case in cases(task, seed_of(seed, "visible", name))]
         for name, task in all_tasks().items()
@@ -180,7 +170,7 @@ def make(build, seed=0):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, default=ROOT / "build")
-    parser.add_argument("--seed", type=int, default=0, help="of another matrix, users and tests")
+    parser.add_argument("--seed", type=int, default=0, help="of another matrix, mask and inputs")
     arguments = parser.parse_args()
     make(arguments.build, arguments.seed)
     print(f"For students: {arguments.build}/assignment. For you: {arguments.build}/rubrics.md, and")

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -26,17 +26,13 @@ ALONE = "Its imports and functions were run alone."  # the rest of its cell fail
 
 @dataclass
 class Mark:
-    """What a task gets; state is "look" where a person has to look at it.
-
-    checks has a line for each check, texts what is to be said of each mistake, once.
-    """
+    """What a task gets, and what its student reads; state is "look" where a person has to look."""
 
     task: object
     remark: str = ""
     state: str = ""
     points: float = 0
-    checks: list = field(default_factory=list)
-    texts: dict = field(default_factory=dict)
+    page: str = ""
 
 
 def run(path, drawn, sandbox, edition):
@@ -72,7 +68,7 @@ def mark_task(task, outcomes, found, charged):
     Each known mistake halves a check's points. charged, {slip: task}, has those of tasks before:
     they are not charged again, unless the run gets worse with every step.
     """
-    mark, remarks, slips = Mark(task, state=found.state), [found.remark], {}
+    mark, remarks, slips, texts = Mark(task, state=found.state), [found.remark], {}, {}
     known = {mistake["means"]: mistake for mistake in task.mistakes}
     for case, outcome in outcomes:
         asked = with_answers(task, case, most=2)
@@ -90,15 +86,15 @@ def mark_task(task, outcomes, found, charged):
             else:
                 remarks += [meaning, f"The same as in {charged[slip]}: not charged again."]
         sign = "✗" if meanings else "✓"
-        mark.checks.append(f"- {sign} {case['name']}: {points:g} of {case['points']}")
+        mark.page += f"- {sign} {case['name']}: {points:g} of {case['points']}\n"
         mark.points += points
         remarks += meanings + [ALONE] * bool(outcome.get("rescued"))
-        if meanings:
-            text = explain(asked, outcome, meanings) if meanings != [NOT_WRITTEN] else NOT_WRITTEN
-            mark.texts.setdefault(" ".join(meanings), text)
+        if meanings and meanings != [NOT_WRITTEN]:
+            texts.setdefault(tuple(meanings), fenced(explain(asked, outcome, meanings)))
     for slip in slips.values():
         charged.setdefault(slip, task.name)
     mark.remark = " ".join(filter(None, dict.fromkeys(remarks)))
+    mark.page += "".join(texts.values()) or (fenced(mark.remark) if mark.remark else "")
     return mark
 
 
@@ -112,9 +108,7 @@ def feedback(name, marks, notes):
         page += f"\n## {title}: {mark.points:g} of {mark.task.points} points\n\n"
         if mark.state:
             page += "The checks do not recognise all that happened: a person looks at it.\n\n"
-        page += "\n".join(mark.checks) + "\n"
-        texts = mark.texts.values() if mark.checks else [mark.remark]
-        page += "".join(fenced(text) for text in texts if text)
+        page += mark.page
     if notes:
         page += "\n## When your notebooks were read and run\n" + fenced("\n".join(notes))
         page += "\nA cell that stops costs no points by itself. The cells after it were run.\n"
@@ -166,9 +160,7 @@ def mark_all(submissions, build, folder=None, jobs=None, **limits):
     same, seed = (Sandbox(source, **limits), Edition(source)), (build / "seed.txt").read_text()
     pool, results = ThreadPoolExecutor(jobs or os.cpu_count()), []
     waiting = {}
-    for name, path in entries(
-        submissions
-    ).items():  # drawn here, since what draws is not for threads
+    for name, path in entries(submissions).items():  # what draws the cases is not for threads
         drawn = {x: cases(task, seed_of(seed, name, x)) for x, task in all_tasks().items()}
         waiting[pool.submit(run, path, drawn, *same)] = name
     for number, job in enumerate(as_completed(waiting), 1):

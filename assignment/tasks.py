@@ -88,7 +88,8 @@ def cases(task, seed):
         drawn, found = draw(seed + number), []
         for case in task.cases:
             args = {name: drawn.get(value, value) for name, value in case["args"].items()}
-            found.append({**case, "seed": (seed + number) % 1000, "args": args})
+            known = {"returns": task.returns, "seed": (seed + number) % 1000}
+            found.append({**case, **known, "args": args})
         if tells_apart(task, found):
             return found
 
