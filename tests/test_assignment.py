@@ -156,16 +156,43 @@ for pipe in 40 * list(range(3, 20)):
 def loss_of(A, U, V): return True"""
 ODD = ["while True:\n    pass", "import os\nos._exit(7)", "%matplotlib inline\n!echo ✓"]
 ODD += ["import checks\nchecks.recognise = checks.near = lambda *_: []", "import sys\nsys.exit(0)"]
-MISTAKES = {
-    "sgd_factorise": mistaken("sgd_factorise", "by torch.randn", "with the old U", "sign"),
-    "sgd_factorise_masked": mistaken("sgd_factorise_masked", "with the old U", "no effect"),
-    "gd_factorise_masked": mistaken("gd_factorise_masked", "with the old U", "sign"),
-    "truncated": mistaken("truncated", "first singular value"),
-    "valid_error": RIGHT["valid_error"].replace("    return", "    A.zero_()\n    return"),
-    "loss_of": FORGED,
-    "rating_of_user_5": mistaken("rating_of_user_5", "another user") + "# ",
+# By task: the function as it is handed in, its points, what is said of it, and the state.
+MISTAKES = {  # halve the points, two at once twice, and again only where a run diverges
+    "sgd_factorise": (
+        mistaken("sgd_factorise", "by torch.randn", "with the old U", "sign"),
+        1.75,
+        "torch.randn",
+    ),
+    "sgd_factorise_masked": (
+        mistaken("sgd_factorise_masked", "with the old U", "no effect"),
+        3.5,
+        "sgd_factorise: not charged again. The mask has no effect",
+    ),
+    "gd_factorise_masked": (
+        mistaken("gd_factorise_masked", "with the old U", "sign"),
+        3.5,
+        "not charged again. The step has the wrong sign",
+    ),
+    "truncated": (mistaken("truncated", "first singular value"), 2, "The first singular value"),
+    "rating_of_user_5": (mistaken("rating_of_user_5", "another user"), 1, "another user: user 5"),
+    "valid_error": (
+        RIGHT["valid_error"].replace("    return", "    A.zero_()\n    return"),
+        1,
+        "It changes its input",
+    ),
+    "loss_of": (FORGED, 0, "Not as expected: loss.", "look"),
 }
-NO_ANSWER = {  # lines of functions that compute nothing right, and what is said about it
+SEEDED = RIGHT["gd_factorise_masked"].replace(
+    "    U = torch", "    torch.manual_seed(1)\n    U = torch"
+)
+FOUND = {  # right ones, by another spelling, in Markdown, or in a cell whose other lines fail
+    "sgd_factorise": (RIGHT["sgd_factorise"].replace("ise", "ize"), 6, "called sgd_factorize."),
+    "loss_of": ("open('/content/drive/x')\n" + RIGHT["loss_of"], 3, "were run alone."),
+    "truncated": (RIGHT["truncated"] + "\nprint(U V)", 4, "were run alone."),
+    "judge": ("Text.\n```\n" + RIGHT["judge"] + "\n```", 2, "not in a cell of code."),
+    "gd_factorise_masked": (SEEDED, 5.5, "It sets the seed."),
+}
+NO_ANSWER = {  # lines of functions that compute nothing right
     "sgd_factorise": ("while True: pass", f"over {SECONDS} s"),
     "loss_of": ("raise Exception(chr(0xD800) + '<b>' + 300 * '9')", "Exception: "),
     "truncated": ("return bytearray(10**12)", "MemoryError"),
@@ -175,16 +202,10 @@ NO_ANSWER = {  # lines of functions that compute nothing right, and what is said
     "rating_of_user_5": ("return U V", "no function"),
     "valid_error": ("return no_package.x\nimport no_package", "'no_package' is not defined"),
 }
-SEEDED = RIGHT["gd_factorise_masked"].replace(
-    "    U = torch", "    torch.manual_seed(1)\n    U = torch"
-)
-FOUND = {  # how a right function may be found, its points, and what is said about it
-    "sgd_factorise": (RIGHT["sgd_factorise"].replace("ise", "ize"), "6", "called sgd_factorize."),
-    "loss_of": ("open('/content/drive/x')\n" + RIGHT["loss_of"], "3", "were run alone."),
-    "truncated": (RIGHT["truncated"] + "\nprint(U V)", "4", "were run alone."),
-    "judge": ("Text.\n```\n" + RIGHT["judge"] + "\n```", "2", "not in a cell of code."),
-    "gd_factorise_masked": (SEEDED, "5.5", "It sets the seed."),
-}
+HANDED_IN = {"mistakes": MISTAKES, "found": FOUND, "no answer": {}}
+for _name, (_line, _words) in NO_ANSWER.items():
+    HANDED_IN["no answer"][_name] = f"{TASKS[_name].head}    {_line}", 0, _words, "look"
+ROWS = [(student, task) for student, answers in HANDED_IN.items() for task in answers]
 
 
 def write_books(folder, edition, sources, odd=()):
@@ -218,12 +239,12 @@ def marked(build, tmp_path_factory):
     books = [json.loads(path.read_bytes()) for path in (course / "one").iterdir()]
     cells = [cell for book in books for cell in book["cells"]]
     (folder / "one.ipynb").write_bytes(b"\xef\xbb\xbf" + json.dumps({"cells": cells}).encode())
-    write_books(course / "mistakes", given, MISTAKES)
+    for name, answers in HANDED_IN.items():
+        write_books(course / name, given, {task: answer[0] for task, answer in answers.items()})
     (course / "mistakes/no notebook.ipynb").write_bytes(b"[" * 100_000)
     shutil.make_archive(folder / "mistakes", "zip", course / "mistakes")
-    sources = {name: f"{TASKS[name].head}    {line}" for name, (line, _) in NO_ANSWER.items()}
-    write_books(folder / "no answer \udcff", given, sources)
-    write_books(folder / "found", given, {name: source for name, (source, *_) in FOUND.items()})
+    shutil.move(course / "no answer", folder / "no answer \udcff")
+    shutil.move(course / "found", folder)
     write_books(folder / "=ends", given, {"judge": "import os\nos.kill(os.getppid(), 9)"})
     shutil.copytree(given, folder / "untouched")
     (folder / ("n" * 250)).mkdir()
@@ -243,36 +264,11 @@ def test_right_functions_get_all_points(marked, student):
     assert rows.points.astype(float).sum() == 31
 
 
-@pytest.mark.parametrize(("task", "points", "words", "state"), [
-    ("sgd_factorise", "1.75", "by torch.randn, from", ""),
-    ("sgd_factorise_masked", "3.5", "sgd_factorise: not charged again. The mask has no effect", ""),
-    ("gd_factorise_masked", "3.5", "not charged again. The step has the wrong sign", ""),
-    ("truncated", "2", "The first singular value", ""),
-    ("rating_of_user_5", "1", "This is another user", ""),
-    ("valid_error", "1", "It changes its input", ""),
-    ("loss_of", "0", "Not as expected: loss.", "look"),  # forged
-    ("judge", "0", "Not written.", ""),
-])  # fmt: skip
-def test_mistakes(marked, task, points, words, state):
-    """Known ones halve the points, two of them twice, and again only where a run diverges.
-
-    In the start, one is charged there alone. What is not recognised asks for a look.
-    """
-    row = marked[0].loc["mistakes", task]
-    assert (row.points, row.state) == (points, state) and words in row.remark
-
-
-def test_found(marked):
-    """By another spelling, in Markdown, or in a cell whose other lines fail."""
-    for task, (_, points, words) in FOUND.items():
-        row = marked[0].loc["found", task]
-        assert (row.points, row.state) == (points, "") and words in row.remark
-
-
-def test_no_answer(marked):
-    for task, (_, words) in NO_ANSWER.items():
-        row = marked[0].loc["no answer ?", task]
-        assert (row.points, row.state) == ("0", "look") and words in row.remark
+@pytest.mark.parametrize(("student", "task"), ROWS)
+def test_row(marked, student, task):
+    _, points, words, *state = HANDED_IN[student][task]
+    row = marked[0].loc[student.replace("answer", "answer ?"), task]
+    assert (float(row.points), row.state) == (points, "".join(state)) and words in row.remark
 
 
 @pytest.mark.parametrize(("student", "words", "state"), [
@@ -326,12 +322,6 @@ def test_sandbox(build, marked):
     for outcome, wanted in zip(outcomes, steps.values(), strict=True):
         assert outcome.startswith(wanted), outcomes
     assert not [path for path in outside if path.exists()]
-
-
-def test_inputs_are_the_students_own():
-    task = TASKS["sgd_factorise"]
-    drawn = [tasks.cases(task, tasks.seed_of(0, name, task.name)) for name in ("ada", "bob", "ada")]
-    assert drawn[0] == drawn[2] and drawn[0][0]["args"]["A"] != drawn[1][0]["args"]["A"]
 
 
 def test_which_function_counts():
