@@ -18,7 +18,7 @@ from sandbox import Sandbox
 from submissions import NOT_WRITTEN, Edition, entries, file_name, find
 from tasks import ROOT, all_tasks, cases, seed_of
 
-from mf_check import A_LIST, differing, explain, recognise
+from mf_check import A_LIST, CHANGES, differing, explain, recognise
 from mf_exercise import with_answers
 
 ALONE = "Its imports and functions were run alone."  # the rest of its cell fails, or is no code
@@ -65,8 +65,9 @@ def run(path, drawn, sandbox, edition):
 def mark_task(task, outcomes, found, charged):
     """The marks for a task, from the outcomes of its calls and from where it was found.
 
-    Each known mistake halves a check's points. charged, {slip: task}, has those of tasks before:
-    they are not charged again, unless the run gets worse with every step.
+    Each known mistake halves a check's points; a changed input, those of the first check alone.
+    charged, {slip: task}, has the mistakes of tasks before: they are not charged again, unless the
+    run gets worse with every step.
     """
     mark, remarks, slips, texts = Mark(task, state=found.state), [found.remark], {}, {}
     known = {mistake["means"]: mistake for mistake in task.mistakes}
@@ -79,10 +80,10 @@ def mark_task(task, outcomes, found, charged):
             points, meanings = 0, [differing(asked, outcome) if is_written else NOT_WRITTEN]
         meanings = [meaning for meaning in meanings if meaning != A_LIST]
         for meaning in meanings if points else []:
-            mistake = known.get(meaning, {})
+            mistake, is_charged = known.get(meaning, {}), meaning == CHANGES and meaning in slips
             slip = slips[meaning] = mistake.get("slip", meaning)
             if slip not in charged or mistake.get("always"):
-                points /= 2
+                points /= 1 if is_charged else 2
             else:
                 remarks += [meaning, f"The same as in {charged[slip]}: not charged again."]
         sign = "✗" if meanings else "✓"
