@@ -156,56 +156,45 @@ for pipe in 40 * list(range(3, 20)):
 def loss_of(A, U, V): return True"""
 ODD = ["while True:\n    pass", "import os\nos._exit(7)", "%matplotlib inline\n!echo ✓"]
 ODD += ["import checks\nchecks.recognise = checks.near = lambda *_: []", "import sys\nsys.exit(0)"]
-# By task: the function as it is handed in, its points, what is said of it, and the state.
-MISTAKES = {  # halve the points, two at once twice, and again only where a run diverges
-    "sgd_factorise": (
-        mistaken("sgd_factorise", "by torch.randn", "with the old U", "sign"),
-        1.75,
-        "torch.randn",
-    ),
-    "sgd_factorise_masked": (
-        mistaken("sgd_factorise_masked", "with the old U", "no effect"),
-        3.5,
-        "sgd_factorise: not charged again. The mask has no effect",
-    ),
-    "gd_factorise_masked": (
-        mistaken("gd_factorise_masked", "with the old U", "sign"),
-        3.5,
-        "not charged again. The step has the wrong sign",
-    ),
-    "truncated": (mistaken("truncated", "first singular value"), 2, "The first singular value"),
-    "rating_of_user_5": (mistaken("rating_of_user_5", "another user"), 1, "another user: user 5"),
-    "valid_error": (
-        RIGHT["valid_error"].replace("    return", "    A.zero_()\n    return"),
-        1,
-        "It changes its input",
-    ),
-    "loss_of": (FORGED, 0, "Not as expected: loss.", "look"),
-}
-SEEDED = RIGHT["gd_factorise_masked"].replace(
-    "    U = torch", "    torch.manual_seed(1)\n    U = torch"
-)
-FOUND = {  # right ones, by another spelling, in Markdown, or in a cell whose other lines fail
-    "sgd_factorise": (RIGHT["sgd_factorise"].replace("ise", "ize"), 6, "called sgd_factorize."),
-    "loss_of": ("open('/content/drive/x')\n" + RIGHT["loss_of"], 3, "were run alone."),
-    "truncated": (RIGHT["truncated"] + "\nprint(U V)", 4, "were run alone."),
-    "judge": ("Text.\n```\n" + RIGHT["judge"] + "\n```", 2, "not in a cell of code."),
-    "gd_factorise_masked": (SEEDED, 5.5, "It sets the seed."),
-}
-NO_ANSWER = {  # lines of functions that compute nothing right
-    "sgd_factorise": ("while True: pass", f"over {SECONDS} s"),
-    "loss_of": ("raise Exception(chr(0xD800) + '<b>' + 300 * '9')", "Exception: "),
-    "truncated": ("return bytearray(10**12)", "MemoryError"),
-    "sgd_factorise_masked": ("return A, M", "U has the shape"),
-    "judge": ("import checks\n    checks.recognise = print", "should end with `return obs"),
-    "gd_factorise_masked": ("import os; os._exit(0)", "ended by itself"),
-    "rating_of_user_5": ("return U V", "no function"),
-    "valid_error": ("return no_package.x\nimport no_package", "'no_package' is not defined"),
-}
-HANDED_IN = {"mistakes": MISTAKES, "found": FOUND, "no answer": {}}
-for _name, (_line, _words) in NO_ANSWER.items():
-    HANDED_IN["no answer"][_name] = f"{TASKS[_name].head}    {_line}", 0, _words, "look"
-ROWS = [(student, task) for student, answers in HANDED_IN.items() for task in answers]
+SEEDED = RIGHT["gd_factorise_masked"].replace("    U =", "    torch.manual_seed(1)\n    U =", 1)
+CHANGED = RIGHT["valid_error"].replace("    return", "    A.zero_()\n    return")
+# By student and task: the function as it is handed in, its points, what is said of it, the state.
+ROWS = {
+    # Known mistakes: one halves the points, two do twice, and again only where a run diverges.
+    ("mistakes", "sgd_factorise"): (
+        mistaken("sgd_factorise", "by torch.randn", "the old U", "sign"), 1.75, "torch.randn"),
+    ("mistakes", "sgd_factorise_masked"): (
+        mistaken("sgd_factorise_masked", "the old U", "no effect"), 3.5,
+        "not charged again. The mask has no effect"),
+    ("mistakes", "gd_factorise_masked"): (
+        mistaken("gd_factorise_masked", "the old U", "sign"), 3.5,
+        "not charged again. The step has the wrong sign"),
+    ("mistakes", "truncated"): (
+        mistaken("truncated", "first singular value"), 2, "The first singular value"),
+    ("mistakes", "rating_of_user_5"): (
+        mistaken("rating_of_user_5", "another user"), 1, "another user: user 5"),
+    ("mistakes", "valid_error"): (CHANGED, 1, "It changes its input"),
+    ("mistakes", "loss_of"): (FORGED, 0, "Not as expected: loss.", "look"),
+    # Right functions by another spelling, in Markdown, or in a cell whose other lines fail.
+    ("found", "sgd_factorise"): (
+        RIGHT["sgd_factorise"].replace("ise", "ize"), 6, "called sgd_factorize."),
+    ("found", "loss_of"): ("open('/content/drive/x')\n" + RIGHT["loss_of"], 3, "were run alone."),
+    ("found", "truncated"): (RIGHT["truncated"] + "\nprint(U V)", 4, "were run alone."),
+    ("found", "judge"): ("Text.\n```\n" + RIGHT["judge"] + "\n```", 2, "not in a cell of code."),
+    ("found", "gd_factorise_masked"): (SEEDED, 5.5, "It sets the seed."),
+    # Lines of functions that compute nothing right.
+    ("no answer", "sgd_factorise"): ("while True: pass", 0, f"over {SECONDS} s", "look"),
+    ("no answer", "loss_of"): (
+        "raise Exception(chr(0xD800) + '<b>' + 300 * '9')", 0, "Exception: ", "look"),
+    ("no answer", "truncated"): ("return bytearray(10**12)", 0, "MemoryError", "look"),
+    ("no answer", "sgd_factorise_masked"): ("return A, M", 0, "U has the shape", "look"),
+    ("no answer", "judge"): (
+        "import checks\n    checks.recognise = print", 0, "should end with `return obs", "look"),
+    ("no answer", "gd_factorise_masked"): ("import os; os._exit(0)", 0, "ended by itself", "look"),
+    ("no answer", "rating_of_user_5"): ("return U V", 0, "no function", "look"),
+    ("no answer", "valid_error"): (
+        "return no_package.x\nimport no_package", 0, "'no_package' is not defined", "look"),
+}  # fmt: skip
 
 
 def write_books(folder, edition, sources, odd=()):
@@ -239,8 +228,11 @@ def marked(build, tmp_path_factory):
     books = [json.loads(path.read_bytes()) for path in (course / "one").iterdir()]
     cells = [cell for book in books for cell in book["cells"]]
     (folder / "one.ipynb").write_bytes(b"\xef\xbb\xbf" + json.dumps({"cells": cells}).encode())
-    for name, answers in HANDED_IN.items():
-        write_books(course / name, given, {task: answer[0] for task, answer in answers.items()})
+    for student in ("mistakes", "found", "no answer"):
+        sources = {task: answer[0] for (name, task), answer in ROWS.items() if name == student}
+        if student == "no answer":
+            sources = {task: f"{TASKS[task].head}    {line}" for task, line in sources.items()}
+        write_books(course / student, given, sources)
     (course / "mistakes/no notebook.ipynb").write_bytes(b"[" * 100_000)
     shutil.make_archive(folder / "mistakes", "zip", course / "mistakes")
     shutil.move(course / "no answer", folder / "no answer \udcff")
@@ -266,7 +258,7 @@ def test_right_functions_get_all_points(marked, student):
 
 @pytest.mark.parametrize(("student", "task"), ROWS)
 def test_row(marked, student, task):
-    _, points, words, *state = HANDED_IN[student][task]
+    _, points, words, *state = ROWS[student, task]
     row = marked[0].loc[student.replace("answer", "answer ?"), task]
     assert (float(row.points), row.state) == (points, "".join(state)) and words in row.remark
 
