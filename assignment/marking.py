@@ -10,99 +10,93 @@ import os
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from checks import explain, judge, listed
-from sandbox import Sandbox, without_paths
-from submissions import NOT_WRITTEN, Edition, choose, entries, file_name
-from tasks import ROOT, all_tasks, cases, seed_of, with_answers
+from sandbox import Sandbox
+from submissions import NOT_WRITTEN, Edition, entries, file_name, find
+from tasks import ROOT, all_tasks, cases, seed_of
+
+from mf_check import A_LIST, CHANGES, differing, explain, recognise
+from mf_exercise import with_answers
+
+ALONE = "Its imports and functions were run alone."  # the rest of its cell fails, or is no code
 
 
 @dataclass
 class Mark:
-    """What a task gets; state is "look" where a person has to look at it.
-
-    checks has a line for each check, texts what is to be said of each mistake, once.
-    """
+    """What a task gets, and what its student reads; state is "look" where a person has to look."""
 
     task: object
     remark: str = ""
     state: str = ""
     points: float = 0
-    checks: list = field(default_factory=list)
-    texts: dict = field(default_factory=dict)
+    page: str = ""
 
 
-def run(name, path, sandbox, edition, seed):
-    """Run a student's notebooks, and call the functions on inputs drawn from the name.
+def run(path, drawn, sandbox, edition):
+    """Run a student's notebooks, and call the functions on the cases drawn for them.
 
-    Returns (task, [(case, outcome), ...], remark on where it was found) for all tasks, and
-    sentences on files and cells with errors.
+    Returns (task, [(case, outcome), ...], where it was found) for all tasks, and sentences on files
+    and cells with errors.
     """
     notebooks, notes = edition.read_entry(path)
-    chosen = {task: choose(task, notebooks) for task in all_tasks()}
-    outcomes, jobs = {task: [] for task in chosen}, []
+    found = {name: find(name, notebooks) for name in all_tasks()}
+    outcomes, jobs = {name: [] for name in found}, []
     for book in notebooks:
-        if found := [all_tasks()[task] for task in chosen if chosen[task][0] is book]:
-            drawn = [(task.name, cases(task, seed_of(seed, name, task.name))) for task in found]
-            calls = [{"function": task, **case} for task, inputs in drawn for case in inputs]
-            setups = [edition.setups[section] for section in sorted({x.section for x in found})]
-            jobs.append((setups + book.cells, calls))
+        if names := [name for name in found if found[name].book is book]:
+            where = {
+                x: {"task": x, "function": found[x].name, "rescue": found[x].rescue} for x in names
+            }
+            calls = [where[name] | case for name in names for case in drawn[name]]
+            setups = dict.fromkeys(all_tasks()[name].section for name in names)
+            jobs.append(([edition.setups[section] for section in setups] + book.cells, calls))
     steps = [[source for _, source in cells] + calls for cells, calls in jobs]
     for (cells, calls), received in zip(jobs, sandbox.run(steps) if jobs else [], strict=True):
         for (label, _), outcome in zip(cells, received, strict=False):
             if "error" in outcome and "NotImplementedError" not in outcome["error"]:
-                notes.append(f"{label}: {without_paths(outcome['error'])}")
+                notes.append(f"{label}: {outcome['error']}")
         for case, outcome in zip(calls, received[len(cells) :], strict=True):
-            outcomes[case["function"]].append((case, outcome))
-    return [(x, outcomes[x.name], chosen[x.name][1]) for x in all_tasks().values()], notes
+            outcomes[case["task"]].append((case, outcome))
+    return [(task, outcomes[name], found[name]) for name, task in all_tasks().items()], notes
 
 
 def mark_task(task, outcomes, found, charged):
-    """The marks for a task, from the outcomes of its calls and a remark on where it was found.
+    """The marks for a task, from the outcomes of its calls and from where it was found.
 
-    A known mistake keeps half of a check's points. charged, {slip: task}, has those that were
-    charged in tasks before: they are not charged again.
+    Each known mistake halves a check's points; a changed input, those of the first check alone.
+    charged, {slip: task}, has the mistakes of tasks before: they are not charged again, unless the
+    run gets worse with every step.
     """
-    mark, slips = Mark(task, state="" if found in ("", NOT_WRITTEN) else "look"), []
+    mark, remarks, slips, texts = Mark(task, state=found.state), [found.remark], {}, {}
+    known = {mistake["means"]: mistake for mistake in task.mistakes}
     for case, outcome in outcomes:
-        meaning, slip, text = diagnose(task, case, outcome)
-        if meaning and "value" in outcome and len(slips) > 1:
-            slip = slip or slips[-1]  # what follows from a slip in a step is not always recognised
-        points = (1 if not meaning or slip in charged else 0.5 if slip else 0) * case["points"]
-        line = f"- {'✗' if meaning else '✓'} {case['name']}: {points:g} of {case['points']}"
-        mark.checks.append(line + (f" (charged in {charged[slip]})" if slip in charged else ""))
-        mark.texts.setdefault(slip or text, text)
+        asked = with_answers(task, case, most=2)
+        points, meanings = case["points"], recognise(asked, outcome)
+        if meanings is None:
+            is_written = "NotImplementedError" not in outcome.get("error", "")
+            mark.state = "look" if is_written else mark.state
+            points, meanings = 0, [differing(asked, outcome) if is_written else NOT_WRITTEN]
+        meanings = [meaning for meaning in meanings if meaning != A_LIST]
+        for meaning in meanings if points else []:
+            mistake, is_charged = known.get(meaning, {}), meaning == CHANGES and meaning in slips
+            slip = slips[meaning] = mistake.get("slip", meaning)
+            if slip not in charged or mistake.get("always"):
+                points /= 1 if is_charged else 2
+            else:
+                remarks += [meaning, f"The same as in {charged[slip]}: not charged again."]
+        sign = "✗" if meanings else "✓"
+        mark.page += f"- {sign} {case['name']}: {points:g} of {case['points']}\n"
         mark.points += points
-        mark.remark = mark.remark or meaning
-        if meaning not in ("", NOT_WRITTEN) and not slip:
-            mark.state = "look"
-        slips.append(slip)
-    for again in sorted({charged[slip] for slip in slips if slip in charged}):
-        mark.remark += f" The same as in {again}: not charged again."
-    charged |= {slip: task.name for slip in slips if slip and slip not in charged}
-    mark.remark = f"{mark.remark} {found}".strip()
+        remarks += meanings + [ALONE] * bool(outcome.get("rescued"))
+        if meanings and meanings != [NOT_WRITTEN]:
+            texts.setdefault(tuple(meanings), fenced(explain(asked, outcome, meanings)))
+    for slip in slips.values():
+        charged.setdefault(slip, task.name)
+    mark.remark = " ".join(filter(None, dict.fromkeys(remarks)))
+    mark.page += "".join(texts.values()) or (fenced(mark.remark) if mark.remark else "")
     return mark
-
-
-def diagnose(task, case, outcome):
-    """What is wrong with a call, "" if nothing; which known slip it is; and all that helps."""
-    if "NotImplementedError" in outcome.get("error", ""):
-        return NOT_WRITTEN, None, NOT_WRITTEN
-    asked = with_answers(task, case, mistakes=False)
-    if "error" in outcome:
-        meaning = without_paths(outcome["error"])
-        return meaning, None, explain(asked, meaning)
-    value, changed = outcome["value"]
-    if not judge(asked, value, changed):
-        return "", None, ""
-    asked = with_answers(task, case)
-    meaning = judge(asked, value, changed)
-    slips = {known["means"]: known.get("slip", known["means"]) for known in task.mistakes}
-    slip = "changes" if meaning.startswith("It changes") else slips.get(meaning)
-    return meaning, slip, explain(asked, listed(asked, value), meaning)
 
 
 def feedback(name, marks, notes):
@@ -115,9 +109,7 @@ def feedback(name, marks, notes):
         page += f"\n## {title}: {mark.points:g} of {mark.task.points} points\n\n"
         if mark.state:
             page += "The checks do not recognise all that happened: a person looks at it.\n\n"
-        page += "\n".join(mark.checks) + "\n"
-        texts = mark.texts.values() if mark.checks else [mark.remark]
-        page += "".join(fenced(text) for text in texts if text)
+        page += mark.page
     if notes:
         page += "\n## When your notebooks were read and run\n" + fenced("\n".join(notes))
         page += "\nA cell that stops costs no points by itself. The cells after it were run.\n"
@@ -166,9 +158,12 @@ def mark_all(submissions, build, folder=None, jobs=None, **limits):
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise SystemExit(f"{folder} has files in it, which stay: name a new folder by MARKS=folder")
-    same_for_all = Sandbox(source, **limits), Edition(source), (build / "seed.txt").read_text()
+    same, seed = (Sandbox(source, **limits), Edition(source)), (build / "seed.txt").read_text()
     pool, results = ThreadPoolExecutor(jobs or os.cpu_count()), []
-    waiting = {pool.submit(run, *x, *same_for_all): x[0] for x in entries(submissions).items()}
+    waiting = {}
+    for name, path in entries(submissions).items():  # what draws the cases is not for threads
+        drawn = {x: cases(task, seed_of(seed, name, x)) for x, task in all_tasks().items()}
+        waiting[pool.submit(run, path, drawn, *same)] = name
     for number, job in enumerate(as_completed(waiting), 1):
         try:
             (found, notes), charged = job.result(), {}

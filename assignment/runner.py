@@ -77,24 +77,26 @@ def run(steps, pipe):
     for number in (0, 1, 2):
         os.dup2(nowhere, number)
     shell = InteractiveShell.instance()
-    errors = []
     for step in steps:
         try:
             if isinstance(step, str):
                 shell.run_cell(step, store_history=False, silent=True).raise_error()
                 outcome = {"value": None}
-            elif step["function"] in shell.user_ns:
-                outcome = {"value": checks.call(shell.user_ns[step["function"]], step)}
             else:
-                raise NameError(f"There is no function {step['function']}.")
+                outcome = call(shell, step)
         except BaseException as error:
-            sentence = f"{type(error).__name__}: {error}"[:400]
-            if isinstance(step, str):
-                errors.append(sentence)
-            elif isinstance(error, NameError) and errors:  # which may be the cause
-                sentence += " Cells before it stopped: " + "; ".join(errors)[:400]
-            outcome = {"error": sentence}
+            outcome = checks.failed(error)
         pipe.send_bytes(json.dumps(outcome).encode())
+
+
+def call(shell, step):
+    """The outcome of a function, whose imports and functions run alone if its cell has failed."""
+    is_rescued = step["function"] not in shell.user_ns
+    for source in step["rescue"] if is_rescued else []:
+        shell.run_cell(source, store_history=False, silent=True)
+    if step["function"] not in shell.user_ns:
+        raise NameError(f"There is no function {step['function']}.")
+    return checks.call(shell.user_ns[step["function"]], step) | {"rescued": is_rescued}
 
 
 if __name__ == "__main__":

@@ -15,20 +15,27 @@ from tasks import all_tasks, notebook, sections
 
 LARGEST, MOST = 20 * 2**20, 50  # bytes of a notebook, and notebooks of a student
 NOT_WRITTEN = "Not written."
-NOT_FOUND = "Not found: no notebook has a function of this name in a cell of code."
+NOT_FOUND = "Not found: no notebook has a function of this name."
+OWN_LINES = re.compile(r"^(?:(?:import|from)[ \t].*|def[ \t].*(?:\n(?:[ \t)].*)?)*)", re.MULTILINE)
 
 
 class Notebook(NamedTuple):
-    """cells are (label, source) to run; stubs are the tasks whose cells are as they were given."""
+    """cells are (label, source) to run, texts the others; stubs are tasks as they were given."""
 
     name: str
     cells: list
+    texts: list
     stubs: set
 
-    def programs(self, task):
-        """The sources that define a task's function."""
-        form = re.compile(rf"^[ \t]*(?:def[ \t]+{task}\b|{task}[ \t]*=)", re.MULTILINE)
-        return [source for _, source in self.cells if form.search(source)]
+
+class Found(NamedTuple):
+    """Where a task's function is: under which name, and its imports and functions, each alone."""
+
+    book: Notebook = None
+    name: str = ""
+    rescue: list = []
+    remark: str = ""
+    state: str = ""
 
 
 def entries(folder):
@@ -99,26 +106,38 @@ class Edition:
 
     def read_notebook(self, name, data):
         """The notebook without cells that are as they were given, or copies of another section."""
-        book = Notebook(name, [], set())
-        cells = json.loads(data.decode("utf-8-sig"))["cells"]
-        for number, cell in enumerate((x for x in cells if x["cell_type"] == "code"), 1):
+        book = Notebook(name, [], [], set())
+        for number, cell in enumerate(json.loads(data.decode("utf-8-sig"))["cells"], 1):
             source, is_copy = "".join(cell["source"]), "'paste-" in str(cell.get("metadata"))
-            given = self.given.get(source.strip())
+            given, is_code = self.given.get(source.strip()), cell["cell_type"] == "code"
             if not given and not is_copy:
-                book.cells.append((f"{name}, code cell {number}", source))
+                label = f"{name}, cell {number}, {cell['cell_type']}"
+                (book.cells if is_code else book.texts).append((label, source))
             elif given and given.startswith("task-"):
                 book.stubs.add(given.removeprefix("task-"))
         return book
 
 
-def choose(task, notebooks):
-    """The first notebook that has the task's function, and a remark if that is not all."""
-    written = [book for book in notebooks if book.programs(task)]
-    if written:
-        first, *others = written
-        different = [book.name for book in others if book.programs(task) != first.programs(task)]
-        return first, f"{different[0]} has it too; {first.name} counts." if different else ""
+def find(task, notebooks):
+    """The first function of a task's name, in either spelling, in cells of code, then in others."""
+    name = task.replace("ise", "i[sz]e")
+    form = re.compile(rf"^[ \t]*(?:def[ \t]+({name})\b|({name})[ \t]*=[^=])", re.M | re.I)
+    for kind in ("cells", "texts"):
+        hits = [(book, *cell) for book in notebooks for cell in getattr(book, kind)]
+        if hits := [hit for hit in hits if form.search(hit[2])]:
+            book, label, source = hits[0]
+            label, source = [hit[1:] for hit in hits if hit[0] is book][-1]  # the last one counts
+            names = [one or other for one, other in form.findall(source)]
+            spelled = task if task in names else names[-1]
+            remarks = [f"It is called {spelled}."] * (spelled != task)
+            remarks += [f"It is in {label}, not in a cell of code."] * (kind == "texts")
+            versions = {hit[0].name: hit[2] for hit in hits}
+            others = [name for name, text in versions.items() if text != versions[book.name]]
+            remarks += [f"{others[0]} has it too; {book.name} counts."] if others else []
+            rescue = OWN_LINES.findall(source)
+            return Found(book, spelled, rescue, " ".join(remarks), "look" if others else "")
     sources = "\n".join(source for book in notebooks for _, source in book.cells)
     unknown = set(re.findall(r"def[ \t]+(\w+)", sources)) - set(all_tasks())
-    untouched = any(task in book.stubs for book in notebooks) and not unknown
-    return None, NOT_WRITTEN if untouched else NOT_FOUND
+    if any(task in book.stubs for book in notebooks) and not unknown:
+        return Found(remark=NOT_WRITTEN)
+    return Found(remark=NOT_FOUND, state="look")

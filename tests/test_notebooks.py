@@ -12,7 +12,7 @@ import torch
 from conftest import ROOT
 
 from mf_claims import MIME, ledger
-from mf_data import DATA, Ratings, load_coursework_matrix
+from mf_data import DATA, Ratings
 from tests.comparison import find_difference
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -83,30 +83,6 @@ def test_a_decimal_in_the_text_is_printed_by_a_cell_or_stated_by_the_handin(path
     for cell in cells_of(path, "markdown"):
         prose = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", " ", cell.source, flags=re.S)
         assert set(re.findall(DECIMAL, prose)) <= known, cell.source
-
-
-def off(result):
-    """The result of an exercise, with numbers that are off by a hundredth."""
-    if isinstance(result, tuple):
-        return tuple(map(off, result))
-    return result * 1.01
-
-
-@each(NOTEBOOKS)
-def test_an_exercise_takes_its_solution_and_nothing_else(path, capsys):
-    """What is stored says that it is not written yet, which nbval sees."""
-    text = "".join(cell.source for cell in cells_of(path, "markdown"))
-    solution = re.search(r"A solution</summary>\n\n```python\n(.*?)```", text, re.S)[1]
-    name = re.match(r"def (\w+)", solution)[1]
-    wrong = f"right = {name}\ndef {name}(*given, **named):\n    return off(right(*given, **named))"
-    [check] = [cell for cell in cells_of(path) if re.search("^check\\(", cell.source, re.M)]
-    A, M = load_coursework_matrix()
-    names = {"A": A, "M": M, "U": torch.rand(3, 2), "V": torch.rand(3, 2), "off": off}
-    exec(cells_of(path)[0].source, names)
-    for source, sign in ((solution, "✓"), (wrong, "✗")):
-        exec(source, names)
-        exec(check.source, names)
-        assert capsys.readouterr().out.startswith(sign)
 
 
 # ------------------------------------------------------------------------------ planted mistakes
