@@ -4,12 +4,12 @@ A    (m, n)     the matrix to factorise
 M    (m, n)     the mask: 1 where an entry of A is observed, 0 where it is missing
 U    (m, rank)  the factors of the rows: U[i] belongs to row i of A
 V    (n, rank)  the factors of the columns: V[j] belongs to column j of A; Vt is V transposed
-E    (m, n)     the errors (A - U V^T) * M, a block of rows at a time; `error` is one of them
+E    (m, n)     the errors (A - U V^T) * M, a block of rows at a time; `error` is one entry
 lr              the learning rate: how far a step goes
 epoch           one pass over all observed entries
 
-`sgd_epochs` and `gd_epoch` are the algorithms. The public functions check what they are given and
-run one of them: tensors in, tensors out, on the CPU. "Section" is the coursework's, whose own sheet
+`sgd_epochs` and `gd_epoch` are the algorithms. The public functions check what they are given, and
+compute: tensors in, tensors out, on the CPU. "Section" is the coursework's, whose own sheet
 writes `factorise`: both names are here. After a call, a forked process hangs in torch: spawn it.
 """
 
@@ -47,23 +47,23 @@ def gd_epoch(A, M, U, Vt, lr, decay_u, decay_v):
     """An epoch of gradient descent; U and Vt change. M has A's dtype, and A is 0 where M is 0."""
     step_v = torch.zeros_like(Vt)
     height = max(1, GD_BLOCK // A.shape[1])  # rows of a block
-    buffer = torch.empty_like(A[:height])  # the memory of every E: new memory takes time
+    buffer = torch.empty_like(A[:height])  # reused for every E: new memory takes time
     for first in range(0, len(A), height):
-        rows = slice(first, first + height)
-        E = buffer[: len(A[rows])]
-        torch.mm(U[rows], Vt, out=E)
-        torch.addcmul(A[rows], E, M[rows], value=-1, out=E)  # E = A - (U V^T) * M
-        U[rows] += lr * (E @ Vt.T - decay_u[rows] * U[rows])
-        step_v.addmm_(U[rows].T, E)  # with the new U
+        block = slice(first, first + height)
+        E = buffer[: len(A[block])]
+        torch.mm(U[block], Vt, out=E)
+        torch.addcmul(A[block], E, M[block], value=-1, out=E)  # A is 0 where M is 0
+        U[block] += lr * (E @ Vt.T - decay_u[block] * U[block])
+        step_v.addmm_(U[block].T, E)  # with the new U
     Vt += lr * (step_v - decay_v * Vt)
 
 
 def sgd_factorize(A, rank, num_epochs=1000, lr=0.01, *, init=None, generator=None, callback=None):
     """Factorise A by stochastic gradient descent over all its entries (section 1.1).
 
-    In every epoch, row by row and column by column: error = A[i, j] - U[i] . V[j], then
+    In every epoch, row by row, each from left to right: error = A[i, j] - U[i] . V[j], then
     U[i] += lr error V[j], then V[j] += lr error U[i], with the U[i] just updated and the error
-    from before. The arithmetic is strictly IEEE, in this one order: the same bits everywhere.
+    from before. The arithmetic is strictly IEEE, as if in this order: the same bits everywhere.
 
     A : tensor (m, n), float32 or float64; integers become float32. A sparse COO one: all it stores.
     rank, num_epochs, lr : integers, at least 1 and 0; a number above 0
@@ -134,8 +134,8 @@ def gd_factorize_masked(
     is observed in row i, and V[j] by lr w V[j] for each in column j.
 
     A is dense. If it is small, or less than a tenth of it observed, only the observed entries are
-    visited. If not, PyTorch multiplies blocks of rows: then processors and numbers of threads may
-    differ by 1e-5. All else, but for the default of lr, is as for `sgd_factorize_masked`.
+    visited. If not, PyTorch multiplies blocks of rows: then results may differ by 1e-5 between
+    processors and numbers of threads. All else, but lr's default, is as in `sgd_factorize_masked`.
     """
     A = arguments.check_matrix(A)
     M = arguments.check_mask(M, A)
@@ -152,7 +152,7 @@ def gd_factorize_masked(
             return gd_entries(*entries, U.numpy(), V.numpy(), lr, *decays, epochs)
 
         return run_in_slices(run, epochs_at_once(entries, U), U, V, num_epochs, lr, callback)
-    A, M = A.where(M, 0), M.to(A.dtype)  # in A, since NaN times 0 would be NaN
+    A, M = A.where(M, 0), M.to(A.dtype)  # for gd_epoch; A * M would keep NaN
     Vt = V.T.contiguous()
 
     def run_one(_):
