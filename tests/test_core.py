@@ -328,7 +328,8 @@ GAPS = np.where(M3, A3, NAN)
 @pytest.mark.parametrize("A", [
     A3.tolist(), A3.numpy(), pd.DataFrame(GAPS), np.ma.masked_invalid(GAPS),
     SimpleNamespace(toarray=lambda: np.nan_to_num(GAPS)),  # as SciPy's sparse matrices have it
-    A3.to(torch.complex64), A3.to_sparse_csr(), torch.nested.nested_tensor([*A3]),
+    A3.to(torch.complex64), torch.tensor(GAPS).nan_to_num().to_sparse_csr(),
+    torch.nested.nested_tensor([*A3]),
 ], ids=["list", "array", "table", "masked", "sparse", "complex", "CSR", "nested"])  # fmt: skip
 def test_the_remedy_for_what_is_no_tensor_works_and_keeps_its_gaps(A):
     with pytest.raises((TypeError, ValueError), match=": pass ") as error:
@@ -336,7 +337,8 @@ def test_the_remedy_for_what_is_no_tensor_works_and_keeps_its_gaps(A):
     given = eval(f"dict(A={str(error.value).split(': pass ')[1]})".replace(", and ", ", "))
     options = {"rank": 2, "num_epochs": 3, "init": (A3[:, :2], A3[:, :2])}
     factors = sgd_factorize_masked(**{"M": None} | given, **options)
-    has_gaps = isinstance(A, (pd.DataFrame, np.ma.MaskedArray, SimpleNamespace))
+    is_csr = isinstance(A, torch.Tensor) and A.layout == torch.sparse_csr
+    has_gaps = is_csr or isinstance(A, (pd.DataFrame, np.ma.MaskedArray, SimpleNamespace))
     expected = sgd_factorize_masked(A3, M3 if has_gaps else None, **options)
     torch.testing.assert_close(tuple(X.float() for X in factors), expected)
 

@@ -48,9 +48,9 @@ def compare(work, timers, rounds=7):
     """Print a row for each program, {name: function that returns seconds}; the first is ours."""
     for seconds in timers.values():  # the first time compiles and loads
         seconds()
-    is_busy = share_of_others()
+    others = share_of_others()
     times = np.array([[seconds() for seconds in timers.values()] for _ in range(rounds)])
-    share = is_busy()
+    share = others()
     for name, column, ratios in zip(timers, times.T, (times / times[:, :1]).T, strict=True):
         print(f"| {work} | {name} | {spread(1e3 * column)} | {spread(ratios)} | {share:.0%} |")
 
