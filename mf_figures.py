@@ -4,7 +4,6 @@ import html
 import io
 import json
 import math
-import re
 from base64 import b64encode
 
 import matplotlib.pyplot as plt
@@ -41,7 +40,7 @@ STYLE = {
 plt.rcParams.update(STYLE)
 
 SCRIPT = r"(?<=</figure>)\n<style>.*</script>"  # in what a cell shows; it is not stored
-LIVE_FILES = ["live.css", "algorithm.js", "training.js", "figures.js", "recommend.js"]
+LIVE_FILES = ["live.css", "algorithm.js", "plot.js", "training.js", "figures.js", "recommend.js"]
 
 
 def show(fig, alt):
@@ -51,66 +50,51 @@ def show(fig, alt):
 
 
 # ------------------------------------------------------------------ live figures
-def live(
-    kind, figures, lines, controls, *, alt, status, caption, name="", tables="", guess=(), **data
-):
-    """Show figures that live/figures.js keeps drawing; no Python stands behind them.
+def live(kind, figures, lines, controls, *, alt, caption, name, more=(), guess=(), **data):
+    """Show figures as pictures that live/figures.js turns into ones that move.
 
-    kind: the function there that draws them, from the data: `play`, the slider that
-    Play moves, and what else the kind needs. figures: Matplotlib's, or a `picture`.
-    lines: those that move, by name. controls: HTML, from `slider` and others; so is
-    tables, above them. alt describes the figures; status is what the kind says of their
-    first state. name: apart from those of other figures of this kind in the notebook.
+    kind: the function there that draws them, from the data. figures: Matplotlib's, or a
+    `picture`. lines: those that the kind moves, by name. controls: HTML, from `slider` and
+    others; `more` of them are folded. name: of the figure in a page's address. guess: a
+    question, and the settings that each choice sets; the kind judges it. In the data,
+    `state` has the settings that are dragged in the figure and have no control.
 
-    What is stored is the still figure, its finding and the data. Script and style come
-    from the report's pages, or from here where a reader has run the cell; `make refresh`
-    does not store them. Without them there is no control, and no answer to a guess.
-
-    guess: a question, and the settings that each choice plays; the kind judges the run.
-    With `start`, settings too, the page begins there and hides the answer (live.css).
+    What is stored is the picture, its caption (the finding) and the data. Script and style
+    come from the report's pages, or from here where a reader has run the cell; `make
+    refresh` does not store them. On paper, and without them, the picture stands.
     """
     if guess:
-        question, choices = guess
-        controls = [_question(question, choices), *controls]
-        data["choices"] = list(choices.values())
-    for line in lines.values():
-        line.set_visible(False)
-    prefix = f"{kind}{name}"
-    drawings = [
-        fig if isinstance(fig, str) else _drawing(fig, lines, f"{prefix}{number}")
-        for number, fig in enumerate(figures)
-    ]
-    layers = {name: _layer(line) for name, line in lines.items()}
+        data["choices"] = list(guess[1].values())
+    drawn = [fig for fig in figures if not isinstance(fig, str)]
+    data["axes"] = [_describe(ax, lines) for fig in drawn for ax in fig.axes]
+    stills = [fig if isinstance(fig, str) else _still(fig) for fig in figures]
     plt.close("all")  # which would be shown once more, as they are
-    text = f"{alt} {status}"
-    drawings[:1] = [x.replace('alt=""', f'alt="{html.escape(text)}"') for x in drawings[:1]]
     page = LIVE_FIGURE.format(
         kind=kind,
-        drawings="\n".join(drawings),
-        text=html.escape(text),
-        tables=tables,
+        name=name,
+        stills="\n".join(stills).replace('alt=""', f'alt="{html.escape(alt)}"', 1),
         controls="\n".join(controls),
-        status=html.escape(status),
+        question=_question(*guess) if guess else "",
+        more=f"<details><summary>More</summary>{''.join(more)}</details>" if more else "",
         caption=html.escape(caption),
-        hidden=HIDDEN if guess else "",
-        data=_as_json({"layers": layers, "alt": alt} | data),
+        data=_as_json(data),
     )
-    display({"text/html": page + _style_and_script(), "text/plain": text}, raw=True)
+    display({"text/html": page + _style_and_script(), "text/plain": f"{alt} {caption}"}, raw=True)
 
 
-HIDDEN = 'style="display:none"'  # which JupyterLab leaves in a notebook that it does not trust
-LIVE_FIGURE = """<figure class="live" data-kind="{kind}">
-<div class="drawing" role="img" aria-label="{text}">
-{drawings}
+# JupyterLab leaves display:none in a notebook that it does not trust.
+LIVE_FIGURE = """<figure class="live" data-kind="{kind}" data-name="{name}">
+<div class="stills">
+{stills}
 </div>
-{tables}
 <form style="display:none" autocomplete="off">
 {controls}
-<div><button type="button" class="play">Play</button>
-<button type="reset">Reset</button></div>
+<button type="reset">Reset</button>
+<output class="status"></output>
+{question}
+{more}
 </form>
-<output class="status">{status}</output>
-<figcaption {hidden}>{caption}</figcaption>
+<figcaption>{caption}</figcaption>
 <script type="application/json">
 {data}
 </script>
@@ -147,140 +131,100 @@ def _style_and_script():
     return f"\n<style>{style}</style><script>{''.join(scripts)}</script>"
 
 
-def _drawing(fig, lines, prefix):
-    """The figure as an image of SVG, with the lines that move on top; prefix: of its ids.
-
-    JupyterLab shows an image also where it takes SVG out. live/figures.js puts the SVG there.
-    """
-    fig.set_dpi(72)  # the unit of an SVG
-    file = io.StringIO()
-    with plt.rc_context({"svg.hashsalt": "live"}):
-        fig.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    svg = file.getvalue().split("</defs>", 1)[1]  # after the style sheet
-    svg = re.sub(r' id="[a-zA-Z0-9.]+_[0-9]+"', "", svg)
-    svg = re.sub(r"\s*\n\s*", " ", svg).strip()
-    svg = svg.replace("xlink:href", "href").removesuffix("</svg>")
-    # Two decimals of a coordinate, but all of 0.015625, the scale of a letter.
-    svg = re.sub(r"(?!0\.0)\d+\.\d{3,}", lambda match: f"{float(match[0]):.2f}", svg)
-    # Matplotlib names clips and markers by a hash, which one digit changes: they are numbered.
-    names = {}
-    for hashed in re.findall(r'id="([a-zA-Z][0-9a-f]{10})"', svg):
-        names.setdefault(hashed, f"{len(names)}")
-    own = lambda match: f"{match[1]}{prefix}-{names.get(match[2], match[2])}"  # noqa: E731
-    svg = re.sub(r'(id="|href="#|url\(#)([^")]+)', own, svg)
-    paths = [_path(name, line) for name, line in lines.items() if line.figure is fig]
-    width, height = fig.bbox.size
-    size = f"flex: 1 1 {1.25 * width:.0f}px; max-width: {width / 0.72:.0f}px"
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}"'
-    head += f' width="{width:g}" height="{height:g}">'
-    return _image("svg+xml", f"{head}{svg}{''.join(paths)}</svg>".encode(), size)
+def _still(fig):
+    """The figure as an image, which JupyterLab shows also where it takes scripts out."""
+    png = io.BytesIO()
+    for ax in fig.axes:
+        ax.legend(handles=[x for x in ax.lines if len(x.get_xdata()) and _label_of(x)])
+    fig.savefig(png, dpi=160)
+    return _image(png, 100 * fig.get_figwidth())
 
 
-def _image(form, content, style, kind="still"):
-    data = b64encode(content).decode()
-    return f'<img class="{kind}" alt="" style="{style}" src="data:image/{form};base64,{data}">'
-
-
-def _layer(line):
-    """Where a line lies, for live/figures.js: its axes' box, ends and scales."""
-    box = line.axes.bbox
-    top = line.figure.bbox.height - box.y1
-    layer = {"box": [box.x0, top, box.width, box.height]}
-    layer["dots"] = line.get_linestyle() == "None"
-    for name, axis in (("across", line.axes.xaxis), ("up", line.axes.yaxis)):
-        low, high = axis.get_transform().transform(axis.get_view_interval())
-        layer[name] = [low, high, axis.get_scale() == "log"]
-    return layer
-
-
-def _path(name, line):
-    """The line as an element of the drawing, cut off where its axes end."""
-    layer = _layer(line)
-    dots = layer["dots"]
-    drawn = []
-    for x, y in line.axes.transData.transform(line.get_xydata()).tolist():
-        point = x, line.figure.bbox.height - y
-        # As in live/figures.js, a line has no points too near to the last to be seen.
-        if dots or not drawn or math.dist(point, drawn[-1]) >= 0.3:
-            drawn.append(point)
-    places = [f"{x:.1f} {y:.1f}" for x, y in drawn]
-    # A dot is a line of hardly any length, with round ends.
-    path = "".join(f"M{at}h.01" for at in places) if dots else "M" + "L".join(places)
-    x, y, width, height = (f"{side:.1f}" for side in layer["box"])
-    thickness = line.get_markersize() if dots else line.get_linewidth()
+def _image(png, width):
+    data = b64encode(png.getvalue()).decode()
     return (
-        f'<svg x="{x}" y="{y}" width="{width}" height="{height}" '
-        f'viewBox="{x} {y} {width} {height}">'
-        f'<path data-name="{name}" fill="none" stroke="{to_hex(line.get_color())}" '
-        f'stroke-width="{thickness:g}" stroke-opacity="{line.get_alpha() or 1:g}" '
-        f'stroke-linecap="round" stroke-linejoin="round" d="{path}"/></svg>'
+        f'<img class="still" alt="" style="width: {width:g}px" src="data:image/png;base64,{data}">'
     )
 
 
+def _describe(ax, lines):
+    """Axes for live/plot.js: their title, scales and lines, of which the named ones move."""
+    names = {line: name for name, line in lines.items()}
+    scales = {
+        side: {
+            "label": axis.get_label_text(),
+            "ends": list(axis.get_view_interval()),
+            "log": axis.get_scale() == "log",
+        }
+        for side, axis in (("across", ax.xaxis), ("up", ax.yaxis))
+    }
+    drawn = [_describe_line(line, names.get(line, "")) for line in ax.lines]
+    return {"title": ax.get_title("left"), **scales, "lines": drawn}
+
+
+def _label_of(line):
+    label = str(line.get_label())
+    return "" if label.startswith("_") else label
+
+
+def _describe_line(line, name):
+    marker = line.get_marker().replace("None", "")
+    color = to_hex(line.get_color())
+    in_data = line.get_transform() - line.axes.transData  # of a line across the axes, too
+    return {
+        "name": name,
+        "label": _label_of(line),
+        "color": "currentColor" if color == FLOOR else color,
+        "width": line.get_markersize() if marker else line.get_linewidth(),
+        "dash": {"--": "7 4", ":": "2 4"}.get(line.get_linestyle(), ""),
+        "marker": marker,
+        "opacity": line.get_alpha() or 1,
+        "points": [] if name else in_data.transform(line.get_xydata()).tolist(),
+    }
+
+
 # ------------------------------------------------------------------ what live is given
-def slider(name, value, low, high, step=1, *, log=False):
+def slider(name, value, low, high, step=1, *, log=False, label=""):
     """A slider; with log, its step is in powers of ten."""
     if log:
         value, low, high = (round(math.log10(x), 6) for x in (value, low, high))
     return (
-        f'<label>{name} <input type="range" name="{name}" min="{low:g}" max="{high:g}" '
+        f'<label>{label or name} <input type="range" name="{name}" min="{low:g}" max="{high:g}" '
         f'step="{step}" value="{value:g}"{" data-log=1" if log else ""}>'
         '<span aria-hidden="true"></span></label>'
     )
 
 
-def button(label, status):
-    """A button that runs many seeds, and what is said when they have run."""
-    return (
-        f'<div class="wide"><button type="button" class="run">{label}</button>'
-        f'<output class="counted">{status}</output></div>'
-    )
-
-
-def table(name, X, caption):
-    """A matrix as a table; the kind refills its cells by name."""
-    cells = [[f'<td class="{name}">{x:.4f}</td>' for x in row] for row in X]
-    return _table(cells, caption)
-
-
-def fields(A, M):
-    """The entries of A to be typed anew or hidden; below each what the product has."""
-
-    def field(i, j):
-        entry = f"entry [{i}, {j}]"
-        return (
-            f'<td><input type="number" name="a{i}{j}" value="{A[i][j]:.4f}" step="any" '
-            f'aria-label="{entry}"><label><input type="checkbox" name="m{i}{j}" '
-            f'aria-label="{entry} is observed"{" checked" if M[i][j] else ""}>'
-            '<span class="completed"></span></label></td>'
-        )
-
-    cells = [[field(i, j) for j in range(len(A[0]))] for i in range(len(A))]
-    caption = "A (ticked: observed), and U V<sup>T</sup>"
-    return f'<div class="wide">{_table(cells, caption)}</div>'
-
-
-def _table(cells, caption):
-    """The cells as a table, with the numbers of its rows and columns from 0."""
-    head = "".join(f'<th scope="col">{j}</th>' for j in range(len(cells[0])))
-    rows = "".join(
-        f'<tr><th scope="row">{i}</th>{"".join(row)}</tr>' for i, row in enumerate(cells)
-    )
-    return f"<table><caption>{caption}</caption><tr><td></td>{head}</tr>{rows}</table>"
+def fields(A):
+    """The entries of A, to be typed anew."""
+    typed = [
+        f'<input type="number" name="a{i}{j}" value="{x:.4f}" step="any" '
+        f'aria-label="row {i + 1}, column {j + 1}">'
+        for i, row in enumerate(A)
+        for j, x in enumerate(row)
+    ]
+    return f'<div class="fields">{"".join(typed)}</div>'
 
 
 def picture(X):
     """A grey picture, of brightnesses from 0 to 1."""
     png = io.BytesIO()
     plt.imsave(png, np.asarray(X), cmap="gray", vmin=0, vmax=1)
-    m, n = X.shape
-    return _image("png", png.getvalue(), f"flex: 1 1 {2 * n}px; max-width: {2 * n}px", "photo")
+    return _image(png, 2 * X.shape[1])
 
 
 LARGEST_WHOLE = 8191  # in smaller units a processor's order of sums would show
 
 
-def packed(U, S, Vh):
+def packed(rows):
+    """Each row as multiples of a unit of its own, whole numbers of 16 bits in base64."""
+    rows = np.asarray(rows, np.float64)
+    units = abs(rows).max(1) / LARGEST_WHOLE
+    whole = np.rint(rows / units[:, None]).astype("<i2")
+    return {"int16": b64encode(whole.tobytes()).decode(), "units": units.tolist()}
+
+
+def packed_svd(U, S, Vh):
     """A singular value decomposition: U sqrt(S) and V sqrt(S), one vector after the other.
 
     The last vectors differ between processors. But their singular values are small, and so
@@ -289,21 +233,8 @@ def packed(U, S, Vh):
     """
     root = S.double().sqrt() * U.double().sum(0).sign()
     left, right = (root * U.double()).T, root[:, None] * Vh.double()
-    unit = max(left.abs().max(), right.abs().max()).item() / LARGEST_WHOLE
-    vectors = {"U": _int16(left / unit), "V": _int16(right / unit)}
-    return {"shape": [len(U), Vh.shape[1]], "S": S.tolist(), "unit": unit, **vectors}
-
-
-def _int16(X):
-    """The numbers, row by row, as whole ones of 16 bits in base64."""
-    return {"int16": b64encode(np.rint(np.asarray(X)).astype("<i2").tobytes()).decode()}
-
-
-def _with_units(rows):
-    """Each row as multiples of a unit of its own."""
-    rows = np.asarray(rows, np.float64)
-    units = abs(rows).max(1) / LARGEST_WHOLE
-    return {**_int16(rows / units[:, None]), "units": units.tolist()}
+    vectors = {"U": packed(left.reshape(1, -1)), "V": packed(right.reshape(1, -1))}
+    return {"shape": [len(U), Vh.shape[1]], "S": S.tolist(), **vectors}
 
 
 def packed_ratings(A, fit, valid):
@@ -329,7 +260,7 @@ def rate_films(model, titles, mine, offered, lists, decay):
     two columns for each list.
     """
     mu, b, U, W = model
-    data = {name: _with_units(X) for name, X in (("U", U.T), ("W", W.T), ("b", b[None]))}
+    data = {name: packed(X) for name, X in (("U", U.T), ("W", W.T), ("b", b[None]))}
     data |= {"mu": mu.item(), "decay": decay, "titles": titles, "length": len(lists)}
     data["mine"] = [[titles.index(title), stars] for title, stars in mine.items()]
     data["offered"] = offered

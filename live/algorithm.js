@@ -79,7 +79,7 @@ window.mf = (() => {
 
   // The same run as sgd's, which stops at the start and after every epoch. init holds the factors to start from, row
   // after row, U before V. Throws mf_core's message when the factors stop being finite.
-  function* epochs({ entries, rank, num_epochs = 1000, lr = 0.01, weight_decay = 0, seed = 0, init }) {
+  function* epochs({ A, M, entries = entriesOf(A, M), rank, num_epochs = 1000, lr = 0.01, weight_decay = 0, seed = 0, init }) {
     const { rows, cols, values, shape: [m, n] } = entries;
     const rate = fround(lr);
     const decay = fround(rate * fround(weight_decay));
@@ -158,14 +158,36 @@ window.mf = (() => {
     return u.reduce((sum, x, k) => sum + x * v[k], 0);
   }
 
-  function bytesOf(base64) {
-    const text = atob(base64);
-    const bytes = new Uint8Array(text.length);
-    for (let k = 0; k < bytes.length; k++) {
-      bytes[k] = text.charCodeAt(k);
-    }
-    return bytes;
+  function product({ U, V }) {
+    return U.map(u => V.map(v => dot(u, v)));
   }
 
-  return { rand, sgd, runOnce, runSlice, epochs, loss, squaredError, general, dot, bytesOf };
+  function determinant([[a, b, c], [d, e, f], [g, h, i]]) {
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g);
+  }
+
+  // The singular values of X, the largest first: its columns are turned, two at a time, until all are at right
+  // angles (Jacobi); then they are as long as the singular values.
+  function singularValues(X) {
+    const columns = X[0].map((_, j) => X.map(row => row[j]));
+    for (let sweep = 0; sweep < 4; sweep++) {
+      for (let j = 1; j < columns.length; j++) {
+        for (let k = 0; k < j; k++) {
+          const [p, q] = [columns[k], columns[j]];
+          const angle = Math.atan2(2 * dot(p, q), dot(p, p) - dot(q, q)) / 2;
+          const [cosine, sine] = [Math.cos(angle), Math.sin(angle)];
+          columns[k] = p.map((x, i) => cosine * x + sine * q[i]);
+          columns[j] = q.map((x, i) => cosine * x - sine * p[i]);
+        }
+      }
+    }
+    return columns.map(column => Math.sqrt(dot(column, column))).sort((x, y) => y - x);
+  }
+
+  function bytesOf(base64) {
+    return Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
+  }
+
+  const algorithm = { rand, sgd, runOnce, runSlice, epochs, loss, squaredError, general };
+  return { ...algorithm, dot, product, determinant, singularValues, bytesOf };
 })();

@@ -1,138 +1,438 @@
-// The live figures: what mf_figures.py wrote as a drawing, with controls and data, moves here.
+// The live figures: what mf_figures.py stored as a still picture and data comes to life here. At the left is the
+// thing itself, at the right where it stands, and under both the controls and what can be said.
 "use strict";
 
 (() => {
-  const { sgd, runOnce, runSlice, loss, dot, bytesOf, training } = window.mf;
+  const { sgd, epochs, rand, runSlice, dot, product, singularValues, determinant } = window.mf;
+  const { bytesOf, makePlot, makeGrid, shown, training } = window.mf;
+  const COUNTS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 
   // ------------------------------------------------------------------ the kinds of figures
-  // A kind takes what the figure offers (see `live`) and the figure's data. It gives back a function that
-  // draws for the controls' settings and returns the status: one sentence on what is drawn. The function
-  // may have a `play` for makePlayer, in place of the slider's; a `run`, which a guess plays instead; and
-  // `judge`, which gives the number of the right choice after what a guess has played, and a reason.
-  const kinds = { learning, seeds, beat, photo, completion, training };
+  // A kind takes what the figure offers (see `live`) and its data. It gives back a function that draws for the
+  // settings and returns what is said: a first sentence, and the rest. The function may have a `judge`, which says
+  // after a guess which choice was right, and why; and a `play`, which the button Train starts.
+  const kinds = { completion, stages, seeds, beat, photo, training };
 
-  // The loss by epoch, and the rows of the factors in the plane.
-  function learning({ move, form }, { A, floors, choices }) {
-    const last = Number(form.elements.epochs.max);
+  // The first page and 3.1: a matrix with gaps. `open` names them, such as "10 21" for row 1, column 0 and row 2,
+  // column 1; `at` is a pair of values that the reader has chosen, or "" for the end of the run.
+  function completion({ thing, plots: [plot], move, set, settings, later }, { A: own, cloud: finished }) {
+    const fill = makeGrid(thing, "The matrix: press a number to open it, or to close it", press);
+    const gapsOf = ({ open }) => open.split(" ").filter(Boolean);
+    const keyOf = ({ open, lr, epochs }, A) => [open, lr, epochs, ...A.flat()].join();
+    const ownKey = keyOf(settings(), own);
+    let task = {};
 
-    function draw({ lr, rank, epochs, seed }) {
-      const floor = floors[rank - 1];
-      const curve = [];
-      const record = (epoch, U, V) => curve.push([epoch, loss(A, U, V)]);
-      const inPlane = ([x, y = 0]) => [x, y]; // at rank 1 on the axis
-      move("floor", [[1, floor], [last, floor]]);
-      move("U", []);
-      move("V", []);
-      try {
-        const run = sgd({ A, rank, num_epochs: epochs, lr, seed, callback: record });
-        move("U", run.U.map(inPlane));
-        move("V", run.V.map(inPlane));
-        return `Loss ${run.loss.toFixed(4)} after ${inWords(epochs)}; ` +
-          `the floor at rank ${rank} is ${floor.toFixed(4)}.`;
-      } finally {
-        move("curve", curve); // of a run that diverged too
+    function press(i, j) {
+      const open = new Set(gapsOf(settings()));
+      if (!open.delete(`${i}${j}`)) open.add(`${i}${j}`);
+      set({ open: [...open].sort().join(" "), at: "" }, true);
+    }
+
+    // A start between those of two seeds, where the slider stands between them.
+    function startOf(seed) {
+      const [low, high] = [Math.floor(seed), Math.ceil(seed)].map(whole => rand(whole, 12));
+      return low.map((x, k) => x + (seed - Math.floor(seed)) * (high[k] - x));
+    }
+
+    // All that does not depend on the seed: made once for a matrix and its gaps. The cloud is where other seeds end.
+    function prepare(current) {
+      const A = own.map((row, i) => row.map((x, j) => current[`a${i}${j}`] ?? x));
+      const key = keyOf(current, A);
+      if (key === task.key) return;
+      if (!A.flat().every(Number.isFinite)) throw new Error("one of the nine fields holds no number");
+      const gaps = gapsOf(current).map(([i, j]) => [Number(i), Number(j)]);
+      const M = A.map((row, i) => row.map((_, j) => !gaps.some(([k, l]) => k === i && l === j)));
+      const at = X => gaps.map(([i, j]) => X[i][j]);
+      const call = { A, M, rank: 2, num_epochs: current.epochs, lr: current.lr };
+      task = { key, A, M, gaps, at, call, cloud: key === ownKey ? finished : [] };
+      frame();
+      if (!gaps.length || task.cloud.length) return later(null);
+      const runs = [];
+      later(() => {
+        const isLeft = runSlice(runs, finished.length, call);
+        task.cloud = runs.filter(Boolean).map(run => at(product(run)));
+        frame();
+        return isLeft;
+      });
+    }
+
+    // The axes hold the true values and most of the cloud; where there is one gap there is one axis.
+    function frame() {
+      const { gaps, cloud, at, A } = task;
+      ["across", "up"].forEach((side, k) => {
+        const truth = at(A)[k] ?? 0;
+        const values = cloud.map(point => point[k]).sort((x, y) => x - y);
+        const quantile = share => values[Math.round(share * (values.length - 1))] ?? truth;
+        const [low, high] = [Math.min(quantile(0.03), truth), Math.max(quantile(0.97), truth)];
+        const room = 0.15 * (high - low) + 0.1;
+        const label = k < gaps.length ? `row ${gaps[k][0] + 1}, column ${gaps[k][1] + 1}` : "";
+        plot[side] = label ? { label, ends: [low - room, high + room] } : { label, ends: [0, 1], hidden: true };
+      });
+    }
+
+    function put(values) {
+      const X = task.A.map(row => row.slice());
+      task.gaps.forEach(([i, j], k) => { X[i][j] = values[k]; });
+      return X;
+    }
+
+    // The k-th value that goes with the others in a matrix of rank 2: its determinant is 0, and linear in each value.
+    function solve(k, values) {
+      const [zero, one] = [0, 1].map(x => determinant(put(values.with(k, x))));
+      return one === zero ? NaN : -zero / (one - zero);
+    }
+
+    // The exact completions of two gaps: y for each x, and x for each y where the curve is steep.
+    function curve() {
+      const points = [["across", 1], ["up", 0]].map(([side, k]) => {
+        const [low, high] = plot[side].ends;
+        const [first, last] = plot[k ? "up" : "across"].ends;
+        return Array.from({ length: 401 }, (_, step) => low + step / 400 * (high - low)).map(x => {
+          const other = solve(k, [x, x]);
+          const isSeen = other > first && other < last;
+          return k ? [x, isSeen ? other : NaN] : [isSeen ? other : NaN, x];
+        });
+      });
+      return [...points[0], [NaN, NaN], ...points[1]];
+    }
+
+    function draw(current) {
+      prepare(current);
+      const { gaps, A, M, call, at, cloud } = task;
+      const chosen = current.at.split(" ").filter(Boolean).map(Number);
+      const way = [];
+      const record = (epoch, U, V) => {
+        if (epoch % Math.max(2, epoch >> 5) === 0) way.push(gaps.map(([i, j]) => dot(U[i], V[j])));
+      };
+      const run = sgd({ ...call, init: startOf(current.seed), callback: record });
+      let X = product(run);
+      if (chosen.length === 2 && gaps.length > 1) {
+        const values = [...chosen, ...at(X).slice(2)];
+        if (gaps.length > 2) values[gaps.length - 1] = solve(gaps.length - 1, values);
+        X = put(values);
       }
+      const values = at(X);
+      const exact = gaps.length === 1 ? solve(0, [0]) : NaN;
+      const place = (point, k) => (gaps.length === 1 ? [point[0], 0.5 + 0.03 * ((k + 7) % 15 - 7)] : point.slice(0, 2));
+      const shownWay = gaps.length > 1 && !chosen.length ? way : [];
+      const fits = [[], [[exact, 0], [exact, 1]], gaps.length === 2 ? curve() : []][gaps.length] ?? [];
+      fill(X, A, M.map(row => row.map(seen => !seen)));
+      move("cloud", gaps.length ? cloud.map(place) : []);
+      move("curve", fits.every(([x, y]) => Number.isNaN(x + y)) ? [] : fits);
+      move("way", shownWay.map(place));
+      move("true", gaps.length ? [place(at(A), 0)] : []);
+      move("end", gaps.length ? [place(values, 0)] : []);
+      plot.notes = gaps.length ? arrowTo(exact) : [{ text: "Press a number to open it.", at: [0.5, 0.5] }];
+      const said = describe({ current, chosen, values, exact, X });
+      plot.say(values[0] ?? 0, said[0]);
+      return said;
     }
 
-    function judge({ rank, epochs, seed }) {
-      const losses = choices.map(({ lr }) => runOnce({ A, rank, num_epochs: epochs, lr, seed })?.loss ?? Infinity);
-      const ends = choices.map(({ lr }, k) => `${losses[k].toFixed(4)} with lr = ${lr}`);
-      return [losses.indexOf(Math.min(...losses)), `the loss ends at ${ends.join(" and at ")}`];
+    function arrowTo(exact) {
+      const [low, high] = plot.across.ends;
+      if (exact < low) return [{ text: `← exact: ${shown(exact)}`, at: [low, 0.85], anchor: "start" }];
+      return exact > high ? [{ text: `exact: ${shown(exact)} →`, at: [high, 0.85], anchor: "end" }] : [];
     }
 
-    return Object.assign(draw, { judge });
+    function describe({ current, chosen, values, exact, X }) {
+      const { gaps, A, M, call } = task;
+      const missed = Math.max(0, ...A.flatMap((row, i) => row.map((x, j) => (M[i][j] ? Math.abs(x - X[i][j]) : 0))));
+      const [number, others] = [COUNTS[gaps.length], COUNTS[9 - gaps.length]];
+      const seed = Number.isInteger(current.seed) ? `Seed ${current.seed}` : "This start";
+      const after = inWords(call.num_epochs);
+      if (!gaps.length) {
+        const least = singularValues(A)[2] ** 2;
+        return [`Nothing is open. ${seed} misses a number by ${missed.toFixed(4)}.`, `No matrix of rank 2 has a smaller sum of squared errors than ${least.toFixed(4)}.`];
+      }
+      if (gaps.length === 9) return ["Everything is open: nothing is left to fit.", ""];
+      const fit = missed < 0.005 ? `fits the other ${others} to ${missed < 5e-5 ? "0.0001" : missed.toFixed(4)}`
+        : `still misses one of the other ${others} by ${missed.toFixed(4)} after ${after}`;
+      const list = values.map(shown).join(values.length > 2 ? ", " : " and ");
+      const head = chosen.length ? `You chose ${list}.` : `${seed} leads to ${list}, and ${fit}.`;
+      const isSingular = Math.abs(determinant(A)) < 1e-4;
+      const [verb, truth] = [gaps.length > 1 ? "fit" : "fits", isSingular ? "★ is on it." : "★ is not on it: the full matrix has rank 3."];
+      if (gaps.length === 1) {
+        if (!Number.isFinite(exact)) return [head, `No value ${verb} the other ${others} exactly.`];
+        const far = Math.abs(values[0] - exact) > 0.02 ? ` After ${after} this run is elsewhere: the others hardly hold it.` : "";
+        return [head, `Exactly one value fits the other ${others}: ${shown(exact)}.${far}`];
+      }
+      if (gaps.length === 2) {
+        const isLine = gaps[0].some((x, k) => x === gaps[1][k]);
+        if (!pointsOf("curve").length) return [head, `No pair in sight fits the other ${others} exactly.`];
+        return [head, `Every point of the ${isLine ? "line" : "curve"} fits the other ${others} exactly. The true pair ${truth}`];
+      }
+      if (gaps.length === 3) return [head, `The exact fits are a surface: for nearly each pair of values there is a third one. The other ${others} say next to nothing.`];
+      return [head, `Of the ${number} open numbers you may choose all but one, and nearly always the last one makes the fit exact. The other ${others} say next to nothing.`];
+    }
+
+    const pointsOf = name => plot.lines.find(line => line.name === name).points;
+    const choose = pair => set({ at: pair.map(x => Number(x.toFixed(4))).join(" ") });
+
+    // The dot goes to the nearest point of the curve, or, with more gaps, anywhere.
+    function drag(point) {
+      if (task.gaps.length > 2) return choose(point);
+      const [px, py] = plot.pixelOf(point);
+      const far = ([x, y]) => Math.hypot(x - px, y - py);
+      const points = pointsOf("curve").filter(([x, y]) => Number.isFinite(x + y));
+      if (task.gaps.length < 2 || !points.length) return;
+      choose(points.reduce((best, next) => (far(plot.pixelOf(next)) < far(plot.pixelOf(best)) ? next : best)));
+    }
+
+    function step(across, up) {
+      if (task.gaps.length < 2) return;
+      const by = [["across", across], ["up", up]].map(([side, steps]) => 0.01 * steps * (plot[side].ends[1] - plot[side].ends[0]));
+      const pair = pointsOf("end")[0].map((x, k) => x + by[k]);
+      if (task.gaps.length === 2) pair[across ? 1 : 0] = solve(across ? 1 : 0, pair);
+      if (pair.every(Number.isFinite)) choose(pair);
+    }
+
+    plot.grab({ label: "the values of the open entries", to: drag, step, touch: "none" });
+    draw.release = ["at"]; // a new start takes the place of a chosen pair
+    return draw;
   }
 
-  // One run's product and error; at the press of a button, how the losses of a thousand seeds are spread.
-  function seeds({ move, fill, form, settings }, { A, floor: digits, reported, bounds }) {
-    const all = 1000;
-    const floor = Number(digits);
-    const counted = form.querySelector(".counted");
-    let hits = 0;
+  // 1.1: the singular values of U V^T by epoch, above the loss; the cursor is an epoch.
+  function stages({ thing, plots, move, set, settings }, { A, S }) {
+    const fill = makeGrid(thing, "U Vᵀ at this epoch, and below it A");
+    const last = plots[0].across.ends[1];
+    const heights = plots.map(plot => plot.up.ends);
+    const floorOf = rank => S.slice(rank).reduce((sum, x) => sum + x * x, 0);
+    let trained = {};
+    let before = null; // the settings of the run that a guess compares with
 
-    function run() {
+    function train({ lr, rank, seed }) {
+      const states = [];
+      let failure = null;
+      try {
+        for (const { U, V } of epochs({ A, rank, num_epochs: last, lr, seed })) {
+          const P = product({ U, V });
+          const missed = A.reduce((sum, row, i) => row.reduce((sum, x, j) => sum + (x - P[i][j]) ** 2, sum), 0);
+          states.push({ P, loss: missed, length: Math.sqrt(V.reduce((sum, row) => sum + dot(row, row), 0)) });
+        }
+      } catch (error) {
+        failure = error;
+      }
+      return { states, failure };
+    }
+
+    function sigmaOf(state) {
+      state.sigma ??= singularValues(state.P);
+      return state.sigma;
+    }
+
+    // A curve has a point for every fourth epoch, as the singular values of all would take too long.
+    function curve(name, states, get) {
+      const each = states.length > 100 ? 4 : 1;
+      move(name, Array.from({ length: Math.ceil(states.length / each) }, (_, k) => [each * k, get(states[each * k])]));
+    }
+
+    // A run that overflows is soon over: the axes show just these epochs, and how far up they lead.
+    function frame({ states, failure }) {
+      const { loss, length } = states.at(-1);
+      plots.forEach((plot, k) => {
+        plot.across.ends = [0, failure ? Math.max(6, Math.ceil(1.1 * states.length)) : last];
+        plot.up.ends = failure ? [heights[k][0], Math.max(heights[k][1], 3 * [length ** 2, loss][k])] : heights[k];
+      });
+    }
+
+    function draw(current) {
+      const { lr, rank, seed } = current;
+      const key = [lr, rank, seed].join();
+      if (key !== trained.key) trained = { key, ...train(current), pale: before ? train(before).states : [] };
+      const { states, failure, pale } = trained;
+      const epoch = Math.min(current.epoch, states.length - 1);
+      const state = states[epoch];
+      sigmaOf(state);
+      frame(trained);
+      ["first", "second", "third"].forEach((name, k) => curve(name, k < rank ? states : [], state => sigmaOf(state)[k]));
+      curve("length", states, ({ length }) => length);
+      curve("loss", states, ({ loss }) => loss);
+      curve("before", pale, state => sigmaOf(state)[1]);
+      curve("loss-before", pale, ({ loss }) => loss);
+      move("floor", [0, last].map(x => [x, floorOf(rank)]));
+      for (const name of ["cursor", "loss-cursor"]) move(name, [1e-9, 1e99].map(y => [epoch, y]));
+      move("dots", state.sigma.slice(0, rank).map(x => [epoch, x]));
+      move("dot", [[epoch, state.loss]]);
+      fill(state.P, A);
+      const head = `Epoch ${epoch}: loss ${shown4(state.loss)}.`;
+      for (const plot of plots) plot.say(epoch, head);
+      if (failure && epoch === states.length - 1) return [`${head} The numbers run away.`, `V is ${shown4(state.length)} long, and in the next epoch its numbers are too large for the computer: lr = ${lr} is too large.`];
+      return [head, `${stageOf(state, rank)} ${growth(states, epoch, lr, rank)}`];
+    }
+
+    function stageOf({ sigma }, rank) {
+      const isLearned = (k, share) => sigma[k] > share * S[k];
+      if (!isLearned(0, 0.94)) return "The first direction grows.";
+      if (rank === 1) return "The one direction that rank 1 has room for is learned: hence the floor.";
+      if (!isLearned(1, 0.15)) return `The first direction is learned. The second is still near 0, so the loss rests near ${floorOf(1).toFixed(4)}, the floor of rank 1.`;
+      if (!isLearned(1, 0.93)) return "The second direction grows.";
+      if (rank === 2) return "Both directions are learned, and rank 2 has no room for a third: hence the floor.";
+      return isLearned(2, 0.93) ? "All three directions are learned." : "The third direction grows.";
+    }
+
+    // While the second direction is near 0, an epoch multiplies it by e^(2 lr sigma_2).
+    function growth(states, epoch, lr, rank) {
+      const [now, then] = [states[epoch], states[epoch + 100]];
+      if (rank === 1 || !then || now.sigma[0] < 0.94 * S[0] || now.sigma[1] > 0.5 * S[1]) return "";
+      const factor = (sigmaOf(then)[1] / now.sigma[1]).toFixed(1);
+      return `In 100 epochs the second grows ${factor}-fold; nearer to 0 it would be e^(100 · 2 · lr · σ₂) = ${Math.exp(200 * lr * S[1]).toFixed(1)}-fold.`;
+    }
+
+    const halfway = at => train(at).states.findIndex(state => sigmaOf(state)[1] > S[1] / 2);
+    draw.compare = from => {
+      before = from;
+      trained = {};
+    };
+    draw.judge = () => {
+      const [slow, plain] = [settings(), before].map(halfway);
+      return [[0.75, 1.5].filter(times => slow > times * plain).length, `the second direction has half its size after ${slow} epochs in place of ${plain}, because the growth e^(2 lr σ₂) of an epoch has half the exponent`];
+    };
+    for (const plot of plots) {
+      const go = epoch => set({ epoch: Math.min(Math.max(Math.round(epoch), 0), last) });
+      plot.grab({ label: "epoch", to: ([x]) => go(x), step: (across, up) => go(settings().epoch + 10 * (across + up)) });
+    }
+    return draw;
+  }
+
+  // 1.2: one run's product, and how the losses of a thousand seeds are spread. A seed is found by its loss, too.
+  function seeds({ thing, plots: [plot], move, set, settings, later }, { A, losses, floor, reported }) {
+    const fill = makeGrid(thing, "U Vᵀ of this seed, and below it A");
+    const first = { epochs: settings().epochs, ascending: ascending(losses) };
+    let spread = first;
+    let before = null;
+
+    function ascending(losses) {
+      return Array.from(losses, (x, seed) => [x, seed]).sort(([x], [y]) => x - y);
+    }
+
+    // The losses after so many epochs; the last complete spread stays, pale.
+    function sweep(num_epochs) {
+      if (spread.ascending.length === losses.length) before = spread;
       const runs = [];
-      const { epochs } = settings();
-      return () => {
-        const isLeft = runSlice(runs, all, { A, rank: 2, num_epochs: epochs });
-        showSpread(runs.map(run => run?.loss ?? Infinity), epochs);
+      spread = num_epochs === first.epochs ? first : { epochs: num_epochs, ascending: [] };
+      later(spread === first ? null : () => {
+        const isLeft = runSlice(runs, losses.length, { A, rank: 2, num_epochs });
+        spread.ascending = ascending(runs.map(run => run?.loss ?? Infinity));
         return isLeft;
-      };
+      });
     }
 
-    function showSpread(losses, epochs) {
-      const ascending = Float32Array.from(losses).sort();
-      move("share", Array.from(ascending, (x, k) => [x - floor, (k + 1) / losses.length]));
-      hits = losses.filter(x => x.toFixed(4) === reported.toFixed(4)).length;
-      const percent = (100 * hits / losses.length).toFixed(1);
-      counted.ariaLive = losses.length < all ? "off" : "polite"; // only the last count is read out
-      counted.textContent = `${losses.length.toLocaleString("en")} seeds, ${inWords(epochs)} each: ` +
-        `${hits} print ${reported}, which is ${percent}%.`;
-    }
-
-    function judge() {
-      const right = bounds.filter(percent => 100 * hits / all >= percent).length;
-      return [right, `${hits} of 1,000 seeds print ${reported}`];
-    }
+    const hits = ({ ascending }) => ascending.filter(([x]) => x.toFixed(4) === reported.toFixed(4)).length;
+    const shares = ascending => ascending.map(([x], k) => [x - floor, (k + 1) / ascending.length]);
 
     function draw({ seed, epochs }) {
+      if (epochs !== spread.epochs) sweep(epochs);
       const run = sgd({ A, rank: 2, num_epochs: epochs, seed });
-      showProduct(fill, A, run);
-      move("own", [[run.loss - floor, 0], [run.loss - floor, 1]]);
-      return `Seed ${seed} after ${inWords(epochs)}: loss ${run.loss.toFixed(4)}; ` +
-        `the floor is ${floor.toFixed(4)}.`;
+      const done = spread.ascending.length;
+      fill(product(run), A);
+      move("share", shares(spread.ascending));
+      move("before", before && before !== spread ? shares(before.ascending) : []);
+      move("own", [[run.loss - floor, spread.ascending.filter(([x]) => x <= run.loss).length / Math.max(done, 1)]]);
+      const head = `Seed ${seed} after ${inWords(epochs)}: loss ${run.loss.toFixed(4)}; the floor is ${floor.toFixed(4)}.`;
+      const among = done < losses.length ? `Of ${done} seeds, with more to come,` : `Of ${done.toLocaleString("en")} seeds,`;
+      plot.say(seed, head);
+      return [head, `${among} ${hits(spread)} print ${reported}, the hand-in's loss.`];
     }
 
-    return Object.assign(draw, { run, judge });
+    draw.judge = () => {
+      const [then, now] = [hits(first), hits(spread)];
+      return [Number(now > then), `${then} seeds print ${reported} after ${inWords(first.epochs)}, and ${now} after ${inWords(spread.epochs)}. More epochs move the whole curve to the left, and most runs past ${reported}`];
+    };
+    function go(k) {
+      const { ascending } = spread;
+      if (ascending.length) set({ seed: ascending[Math.min(Math.max(k, 0), ascending.length - 1)][1] });
+    }
+    plot.grab({
+      label: "seed, by its loss",
+      to: ([x]) => go(spread.ascending.findLastIndex(([loss]) => loss - floor <= x)),
+      step: (across, up) => go(spread.ascending.findIndex(([, seed]) => seed === settings().seed) + across + up),
+    });
+    return draw;
   }
 
-  // A matrix B of rank 2 that sends a direction w to 0. Across w it is A, but for a factor in each of two
-  // directions. The valley is the loss at every turn of w.
-  function beat({ move, fill, form }, { A, floor }) {
-    const turns = Array.from({ length: 181 }, (_, k) => k - 90); // degrees
-    let best;
+  // 2.1: the matrix of rank 2 that sends a direction w to 0 and is A across it. All directions are a globe, which is
+  // the bluer the longer A makes them.
+  function beat({ thing, plots: [plot], move, set, settings }, { A, floor }) {
+    const fill = makeGrid(thing, "B, and below it A");
+    const radians = degrees => degrees * Math.PI / 180;
+    const front = direction({ turn: 10, tilt: -25 }); // where the reader looks
+    const north = direction({ turn: 10, tilt: 65 });
+    const east = direction({ turn: 100, tilt: 0 });
+    const lossOf = w => A.reduce((sum, row) => sum + dot(row, w) ** 2, 0); // |A w|^2: B is A but for A w w^T
+    plot.backdrop = globe(150);
 
-    function matrixAt({ turn, tilt, first, second }) {
-      const [alpha, beta] = [turn, tilt].map(degrees => degrees * Math.PI / 180);
-      const [c, s, cosine, sine] = [Math.cos(alpha), Math.sin(alpha), Math.cos(beta), Math.sin(beta)];
-      const w = [c * cosine, s * cosine, sine];
-      const across = [[-s, c, 0], [-c * sine, -s * sine, cosine]];
-      const U = A.map(row => [first * dot(row, across[0]), second * dot(row, across[1])]);
-      const V = w.map((_, j) => across.map(direction => direction[j]));
-      return { U, V, w, loss: loss(A, U, V) };
+    function direction({ turn, tilt }) {
+      const [alpha, beta] = [turn, tilt].map(radians);
+      return [Math.cos(alpha) * Math.cos(beta), Math.sin(alpha) * Math.cos(beta), Math.sin(beta)];
     }
 
-    form.addEventListener("reset", () => { best = undefined; });
-    return settings => {
-      const B = matrixAt(settings);
-      best = Math.min(best ?? Infinity, B.loss);
-      showProduct(fill, A, B);
-      move("valley", turns.map(turn => [turn, matrixAt({ ...settings, turn }).loss]));
-      move("now", [[settings.turn, B.loss]]);
-      move("best", [[-90, best], [90, best]]);
-      const length = Math.hypot(...A.map(row => dot(row, B.w)));
-      return `Loss ${B.loss.toFixed(4)}, ${(B.loss - floor).toFixed(4)} above the floor ${floor.toFixed(4)}; ` +
-        `best so far ${best.toFixed(4)}. A makes w ${length.toFixed(4)} long.`;
+    // The direction at a point of the disc: east, north, and to the front what is left.
+    function above([x, y]) {
+      const shrink = Math.max(1, Math.hypot(x, y));
+      const [e, n] = [x / shrink, y / shrink];
+      const f = Math.sqrt(Math.max(0, 1 - e * e - n * n));
+      return front.map((_, k) => e * east[k] + n * north[k] + f * front[k]);
+    }
+
+    // Where on the disc w or -w is seen, which are the same for B.
+    function below(w) {
+      return [east, north].map(axis => Math.sign(dot(w, front)) * dot(w, axis));
+    }
+
+    function globe(size) {
+      const canvas = document.createElement("canvas");
+      canvas.width = canvas.height = size;
+      const context = canvas.getContext("2d");
+      const [[left, right], [bottom, top]] = [plot.across.ends, plot.up.ends];
+      for (let i = 0; i < size; i++) {
+        for (let j = 0; j < size; j++) {
+          const at = [left + (j + 0.5) / size * (right - left), top - (i + 0.5) / size * (top - bottom)];
+          if (Math.hypot(...at) > 1) continue;
+          context.fillStyle = `rgb(0 114 178 / ${0.05 + 0.15 * Math.log(lossOf(above(at)) / floor)})`;
+          context.fillRect(j, i, 1, 1);
+        }
+      }
+      return canvas.toDataURL();
+    }
+
+    function go(w) {
+      const [x, y, z] = w.map(x => x * (Math.sign(w[0]) || 1));
+      const degrees = angle => Math.round(angle * 360 / Math.PI) / 2;
+      set({ turn: degrees(Math.atan2(y, x)), tilt: degrees(Math.asin(Math.min(Math.max(z, -1), 1))) });
+    }
+
+    plot.grab({
+      label: "the direction w that B sends to 0",
+      to: point => go(above(point)),
+      step: (across, up) => go(above(below(direction(settings())).map((x, k) => x + 0.02 * [across, up][k]))),
+      touch: "none",
+    });
+    return current => {
+      const w = direction(current);
+      fill(A.map(row => row.map((x, j) => x - dot(row, w) * w[j])), A);
+      move("now", [below(w)]);
+      const [length, loss] = [Math.sqrt(lossOf(w)), lossOf(w)];
+      const head = `A makes w ${length.toFixed(4)} long; B makes it 0, so its loss is ${length.toFixed(4)}² = ${loss.toFixed(4)}.`;
+      plot.say(current.turn, head);
+      if (loss - floor < 0.0005) return [head, `You are on the floor, ${floor.toFixed(4)}: A makes no direction shorter, so no matrix of rank 2 has a smaller loss.`];
+      return [head, `That is ${(loss - floor).toFixed(4)} above the floor. Is there a paler place on the globe, a direction that A makes shorter?`];
     };
   }
 
-  // A photograph from the first columns of its factors, which come as whole multiples of the unit.
-  function photo({ figure, move }, { shape: [m, n], S, unit, U, V }) {
-    const [u, v] = [U, V].map(({ int16 }) => new Int16Array(bytesOf(int16).buffer));
-    const still = figure.querySelector(".photo");
-    const canvas = document.createElement("canvas");
-    canvas.width = n;
-    canvas.height = m;
-    canvas.style = still.getAttribute("style");
-    still.replaceWith(canvas);
-    const context = canvas.getContext("2d");
+  // 2.1 and the first page: a photograph from the first columns of its factors. The dot on the curve is the rank.
+  function photo({ thing, plots: [plot], move, set, settings }, { shape: [m, n], S, U, V }) {
+    const [u, v] = [U, V].map(({ int16, units: [unit] }) => Float32Array.from(new Int16Array(bytesOf(int16).buffer), x => unit * x));
+    thing.innerHTML = `<canvas width="${n}" height="${m}" role="img" aria-label="the portrait at this rank"></canvas>`;
+    const context = thing.firstChild.getContext("2d");
     const image = context.createImageData(n, m); // four numbers a pixel: red, green, blue, opacity
     const brightness = new Float32Array(m * n);
+    const go = rank => set({ rank: Math.min(Math.max(Math.round(rank), 1), n) });
+    plot.grab({ label: "rank", to: ([x]) => go(x), step: (across, up) => go(settings().rank + across + up) });
     return ({ rank }) => {
       brightness.fill(0);
       for (let k = 0; k < rank; k++) {
         for (let i = 0; i < m; i++) {
-          const x = unit * unit * u[k * m + i];
+          const x = u[k * m + i];
           for (let j = 0; j < n; j++) {
             brightness[i * n + j] += x * v[k * n + j];
           }
@@ -146,76 +446,14 @@
       const missed = S.slice(rank).reduce((sum, x) => sum + x ** 2, 0);
       const share = Math.round(100 * rank * (m + n + 1) / (m * n));
       move("rank", [[rank, missed]]);
-      return `Rank ${rank}: loss ${missed.toFixed(2)}, ${share}% of the numbers.`;
+      const head = `Rank ${rank}: ${share}% of the photograph's ${(m * n).toLocaleString("en")} numbers, loss ${missed.toFixed(2)}.`;
+      plot.say(rank, head);
+      return [head, ""];
     };
   }
 
-  // A matrix with hidden entries; where these are the exercise's, x = [1, 0] and y = [2, 1], also the way
-  // of x and y to the curve of exact completions. The choices of a guess are marks on the curve.
-  function completion({ move, fill, drawing }, { A, M, marks }) {
-    let end;
-
-    function draw(settings) {
-      const given = A.map((row, i) => row.map((x, j) => settings[`a${i}${j}`] ?? x));
-      const observed = M.map((row, i) => row.map((x, j) => settings[`m${i}${j}`] ?? x));
-      const isExercise = String(observed) === String(M);
-      drawing.style.opacity = isExercise ? 1 : 0.2;
-      fill("completed", []);
-      move("way", []);
-      move("end", []);
-      if (!given.flat().every(Number.isFinite)) throw new Error("one of the nine fields holds no number");
-      if (!observed.flat().some(Boolean)) throw new Error("all entries are hidden, and nothing is left to fit");
-
-      const { seed, epochs, lr } = settings;
-      const way = [];
-      const record = (epoch, U, V) => way.push([dot(U[1], V[0]), dot(U[2], V[1])]);
-      const run = sgd({ A: given, M: observed, rank: 2, num_epochs: epochs, lr, seed, callback: record });
-      const P = product(run);
-      const [x, y] = end = [P[1][0], P[2][1]];
-      fill("completed", P);
-      move("curve", exactCompletions(given));
-      move("way", way);
-      move("end", [end]);
-      move("true", [[given[1][0], given[2][1]]]);
-
-      const hidden = observed.map(row => row.map(seen => !seen));
-      const hiddenLoss = loss(given, run.U, run.V, hidden);
-      const pair = isExercise ? `x = ${x.toFixed(4)}, y = ${y.toFixed(4)}; ` : "";
-      return `Seed ${seed} after ${inWords(epochs)}: ${pair}squared error ${run.loss.toFixed(4)} ` +
-        `on the observed entries, ${hiddenLoss.toFixed(4)} on the hidden ones.`;
-    }
-
-    function judge() {
-      const distances = marks.map(([x, y]) => Math.hypot(x - end[0], y - end[1]));
-      const nearest = distances.indexOf(Math.min(...distances));
-      return [nearest, `the run ended nearest to ${"ABC"[nearest]}`];
-    }
-
-    return Object.assign(draw, { judge });
-  }
-
-  // The points (x, y) at which [[a, b, c], [x, d, e], [f, y, g]] has the determinant 0, for x from -0.4 to
-  // 3.6; NaN between the two branches, where y runs to infinity.
-  function exactCompletions([[a, b, c], [, d, e], [f, , g]]) {
-    const steps = 480;
-    const step = 4 / steps;
-    const denominator = x => c * x - a * e;
-    return Array.from({ length: steps + 1 }, (_, k) => {
-      const x = step * k - 0.4;
-      const sameBranch = denominator(x) * denominator(x - step) > 0;
-      const y = (b * g * x - a * d * g - b * e * f + c * d * f) / denominator(x);
-      return [x, sameBranch ? y : NaN];
-    });
-  }
-
-  function product({ U, V }) {
-    return U.map(u => V.map(v => dot(u, v)));
-  }
-
-  function showProduct(fill, A, factors) {
-    const P = product(factors);
-    fill("product", P, 4);
-    fill("error", A.map((row, i) => row.map((x, j) => x - P[i][j])), 1);
+  function shown4(x) {
+    return x < 1e4 ? x.toFixed(4) : x.toExponential(0).replace("e+", "e");
   }
 
   function inWords(epochs) {
@@ -223,272 +461,189 @@
   }
 
   // ------------------------------------------------------------------ a figure comes to life
-  // The first <script> in the figure holds its data: `alt`, which describes it; `layers`, where the lines
-  // lie that move; `play`, the slider that Play moves, with `seconds` and `ease`; `choices`, the settings
-  // that a guess plays, and `start`, those at which the figure waits for one; and what its kind needs.
+  // The first <script> in the figure holds its data: `axes`, for makePlot; `state`, the settings that are dragged in
+  // the figure and have no control; `choices`, the settings of a guess; and what its kind needs.
   function live(figure) {
     figure.dataset.live = "";
     const data = JSON.parse(figure.querySelector("script").textContent);
-    const drawing = figure.querySelector(".drawing");
-    drawing.querySelectorAll(".still").forEach(inline);
     const form = figure.querySelector("form");
     const status = figure.querySelector(".status");
+    const button = form.querySelector(".play");
     const controls = [...form.elements].filter(control => control.name);
-    const sliders = controls.filter(control => control.type === "range");
-    const settings = () => Object.fromEntries(controls.map(control => [control.name, valueOf(control)]));
     const choices = [...form.querySelectorAll(".guess button")];
-    const finished = settings();
-    const paper = matchMedia("print");
-    let guess = null; // the number of the choice that is played
-    let verdict = ""; // on the last guess
+    const stage = document.createElement("div");
+    stage.className = "stage";
+    stage.innerHTML = `<div class="thing"></div><div class="plots">${"<div></div>".repeat(data.axes.length)}</div>`;
+    figure.prepend(stage);
+    const [thing, column] = stage.children;
+    const plots = data.axes.map((axes, k) => makePlot(column.children[k], axes, data.axes.length > 1));
+    const lines = new Map(plots.flatMap(plot => plot.lines.map(line => [line.name, line])));
+    let state = { ...data.state };
+    let guess = null; // the number of the choice whose run is drawn
+    let verdict = "";
+    let timer = 0;
 
-    // Moves a line of the drawing to these points.
-    function move(line, points) {
-      const path = drawing.querySelector(`[data-name="${line}"]`);
-      path.setAttribute("d", pathThrough(points, data.layers[line]));
+    function settings() {
+      return { ...state, ...Object.fromEntries(controls.map(control => [control.name, valueOf(control)])) };
     }
 
-    // Writes a matrix into the cells of this name; blue above 0 and orange below, fully so from the limit on.
-    function fill(name, X, limit = Infinity) {
-      const numbers = X.flat();
-      figure.querySelectorAll(`.${name}`).forEach((cell, k) => {
-        const x = numbers[k];
-        const opacity = Math.min(Math.abs(x) / limit, 1) / 2;
-        cell.textContent = x?.toFixed(4) ?? "–";
-        cell.style.background = x < 0 ? `rgb(213 94 0 / ${opacity})` : `rgb(0 114 178 / ${opacity})`;
+    function put(values) {
+      for (const [name, x] of Object.entries(values)) {
+        const control = form.elements[name];
+        if (!control) state[name] = typeof data.state[name] === "number" ? Number(x) : x;
+        else control.value = control.dataset.log ? Math.log10(x) : x;
+      }
+    }
+
+    // What a kind does with a drag or a press; isLast: nothing is dragged on, so the address may follow.
+    function set(values, isLast = false) {
+      put(values);
+      show();
+      if (isLast) save();
+    }
+
+    function move(name, points) {
+      lines.get(name).points = points;
+    }
+
+    // What takes longer than a frame goes on in slices, one a frame: `step` says whether another follows.
+    function later(step) {
+      cancelAnimationFrame(timer);
+      timer = step && requestAnimationFrame(function next() {
+        timer = step() ? requestAnimationFrame(next) : 0;
+        show();
+        if (!timer) finish();
       });
     }
 
-    const draw = kinds[figure.dataset.kind]({ figure, drawing, form, settings, move, fill }, data);
+    const kind = { figure, form, thing, plots, settings, move, set, later };
+    const draw = kinds[figure.dataset.kind](kind, data);
 
-    // The figure waits for a guess ("open"), plays it ("playing") or shows all: live.css hides by it.
-    function turnTo(phase, values = {}, sentence = "") {
-      figure.dataset.guess = data.start ? phase : "";
-      guess = null;
-      verdict = sentence;
-      for (const [name, x] of Object.entries(values)) {
-        const control = form.elements[name];
-        control.value = control.dataset.log ? Math.log10(x) : x;
+    function show() {
+      let said;
+      try {
+        said = draw(settings());
+      } catch (error) {
+        said = [`Stopped: ${error.message}.`, ""];
       }
+      status.innerHTML = "<em></em> <strong></strong> <span></span>";
+      [verdict, ...said].forEach((text, k) => { status.children[k].textContent = text; });
+      for (const plot of plots) plot.paint();
+      for (const control of controls.filter(({ type }) => type === "range")) {
+        const number = valueOf(control).toLocaleString("en", { maximumSignificantDigits: 6 });
+        control.nextElementSibling.textContent = number;
+        control.ariaValueText = number;
+      }
+    }
+
+    // The chosen button is pressed, the right one has a tick.
+    function mark(chosen, right) {
+      guess = chosen;
+      choices.forEach((choice, k) => {
+        choice.ariaPressed = String(k === chosen);
+        choice.classList.toggle("right", k === right);
+      });
+    }
+
+    function finish() {
+      status.ariaLive = "polite";
+      if (button) button.textContent = "Train";
+      save();
+      if (guess === null || verdict) return;
+      const [right, reason] = draw.judge(settings());
+      verdict = `You guessed “${choices[guess].textContent}”, and that is ${guess === right ? "right" : "wrong"}: ${reason}.`;
+      mark(guess, right);
       show();
     }
 
-    function judge() {
-      const [right, reason] = draw.judge(settings());
-      const rightly = guess === right ? "right" : "wrong";
-      turnTo("", {}, `You guessed “${choices[guess].textContent}”, and that is ${rightly}: ${reason}. `);
+    function play() {
+      status.ariaLive = "off";
+      button.textContent = "Pause";
+      later(draw.play());
     }
 
-    // On paper the figure is finished, guessed or not.
-    function describe() {
-      const isOpen = figure.dataset.guess === "open";
-      const text = draw(isOpen && paper.matches ? finished : settings());
-      return isOpen && !paper.matches ? "Guess first." : verdict + text;
+    function pause() {
+      if (button && timer) later(null);
+      if (button) button.textContent = "Train";
     }
 
-    function show() {
-      try {
-        status.textContent = describe();
-      } catch (error) {
-        status.textContent = `Stopped: ${error.message}.`;
-      }
-      drawing.ariaLabel = `${data.alt} ${status.textContent}`;
-      for (const slider of sliders) {
-        const number = valueOf(slider).toLocaleString("en", { maximumSignificantDigits: 6 });
-        slider.nextElementSibling.textContent = number;
-        slider.ariaValueText = number;
-      }
+    // The reader has changed something: a guess of before is over.
+    function change() {
+      verdict = "";
+      mark(null);
+      draw.compare?.(null);
+      show();
     }
 
-    // A link to another seed asks of that one; any other link shows what it leads to.
-    const allButSeed = () => String(Object.values({ ...settings(), seed: 0 }));
-    turnTo("open", data.start);
-    const asked = allButSeed();
-    const save = keepInAddress(figure, controls, () => turnTo(""));
-    if (allButSeed() !== asked) turnTo("");
-    const play = draw.play ?? alongSlider(form.elements[data.play], data);
-    const player = makePlayer(form.querySelector(".play"), play, {
-      status,
-      show,
-      end() {
-        save();
-        if (guess !== null) judge();
-      },
-    });
+    function choose(choice) {
+      verdict = "";
+      draw.compare?.({ ...settings(), ...data.plain });
+      put(data.choices[choice]);
+      mark(choice);
+      show();
+      if (button) play();
+      else if (!timer) finish();
+    }
+
     form.onclick = ({ target }) => {
-      const choice = choices.indexOf(target);
-      if (choice >= 0) {
-        turnTo("playing", { ...data.start, ...data.choices[choice] });
-        guess = choice;
-        player.start(draw.run ?? play, true);
-      } else if (target.matches(".run, .play") && figure.dataset.guess === "open") {
-        turnTo("");
-      }
-      if (target.matches(".run")) player.start(draw.run);
+      if (target === button) return timer ? pause() : play();
+      if (choices.includes(target)) choose(choices.indexOf(target));
     };
-    form.oninput = ({ target }) => {
-      player.stop();
-      // Where a run is guessed, the seed says which; all else shows what there is.
-      const isAgain = target.name === "seed" && data.start?.epochs === 0 && (figure.dataset.guess || verdict);
-      if (isAgain) turnTo("open", data.start);
-      else turnTo("");
+    form.oninput = () => {
+      pause();
+      for (const name of draw.release ?? []) state[name] = data.state[name];
+      change();
     };
-    form.onchange = save;
+    form.onchange = stage.onpointerup = stage.onkeyup = () => save();
     form.onsubmit = () => false;
     form.onreset = () => setTimeout(() => { // when the controls are back at their first values
-      player.stop();
-      turnTo("open", data.start);
+      pause();
+      state = { ...data.state };
+      change();
       save();
     });
     for (const element of form.elements) {
       element.dataset.lmSuppressShortcuts = "true"; // the keys are for the control, not JupyterLab's
     }
-    paper.addEventListener("change", show);
-    show();
+    const save = keepInAddress(figure, settings, put, change);
     form.style.display = "";
-    figure.querySelector("figcaption").style.display = "";
-  }
-
-  // Puts the SVG, whose lines will move, in the place of the image of it.
-  function inline(image) {
-    const template = document.createElement("template");
-    template.innerHTML = new TextDecoder().decode(bytesOf(image.src.split(",")[1]));
-    const svg = template.content.firstChild;
-    svg.removeAttribute("width");
-    svg.removeAttribute("height");
-    svg.style = image.getAttribute("style");
-    image.replaceWith(svg);
+    new ResizeObserver(() => plots.forEach(plot => plot.paint())).observe(column);
+    show();
   }
 
   // A slider with data-log holds the power of ten.
   function valueOf(control) {
-    if (control.type === "checkbox") return Number(control.checked);
-    if (control.dataset.log) return Number((10 ** control.value).toPrecision(2));
-    return control.valueAsNumber;
+    return control.dataset.log ? Number((10 ** control.value).toPrecision(2)) : control.valueAsNumber;
   }
 
-  // An SVG path through points in the units of the layer's axes, as _layer of mf_figures.py draws it: of a line,
-  // points are left out that are nearer to the last one than can be seen; a dot is a very short line.
-  function pathThrough(points, { box: [left, top, width, height], across, up, dots }) {
-    const clip = x => Math.min(Math.max(x, -1e4), 1e4).toFixed(1);
-    let path = "";
-    let pen = "M";
-    let last = [NaN, NaN];
-    for (const point of points) {
-      const x = left + width * along(across, point[0]);
-      const y = top + height - height * along(up, point[1]);
-      if (!dots && Math.hypot(x - last[0], y - last[1]) < 0.3) continue;
-      last = [x, y];
-      if (Number.isNaN(x + y)) {
-        pen = "M"; // a gap
-        continue;
-      }
-      path += `${pen}${clip(x)} ${clip(y)}`;
-      if (dots) path += "h.01";
-      else pen = "L";
-    }
-    return path;
-  }
-
-  // How far along an axis a number lies, from 0 to 1; the ends of a logarithmic one are powers of ten.
-  function along([low, high, isLog], x) {
-    const place = isLog ? Math.log10(Math.max(x, 1e-30)) : x;
-    return (place - low) / (high - low);
-  }
-
-  // At a press of Play, `play` gives back a function that takes a step and says whether another follows.
-  // There is one in each animation frame, until the button is pressed again.
-  function makePlayer(button, play, { status, show, end }) {
-    const label = button.textContent;
-    let timer = null;
-
-    function stop() {
-      cancelAnimationFrame(timer);
-      timer = null;
-      button.textContent = label;
-      status.ariaLive = "polite";
-    }
-
-    function start(begin, toEnd) {
-      stop();
-      const step = begin(toEnd);
-      button.textContent = "Pause";
-      status.ariaLive = "off";
-      function next() {
-        timer = requestAnimationFrame(next);
-        const isLast = !step();
-        if (isLast) stop();
-        show();
-        if (isLast) end();
-      }
-      next();
-    }
-
-    button.onclick = () => timer ? stop() : start(play);
-    return { start, stop };
-  }
-
-  // Play moves the slider to its end, slowly at first. For who prefers no motion it does so in one step
-  // after a guess, else by a tenth at a press.
-  function alongSlider(slider, { seconds = 4, ease = 3 }) {
-    const low = Number(slider.min);
-    const range = Number(slider.max) - low;
-    return toEnd => {
-      const fromStart = [slider.max, slider.defaultValue].includes(slider.value);
-      if (fromStart) slider.value = low;
-      if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
-        return () => {
-          if (toEnd) slider.value = slider.max;
-          else if (!fromStart) slider.value = Math.ceil(slider.valueAsNumber + range / 10);
-          return false;
-        };
-      }
-      const done = (slider.value - low) / range;
-      const began = performance.now() - 1000 * seconds * done ** (1 / ease);
-      return () => {
-        const elapsed = Math.min((performance.now() - began) / 1000 / seconds, 1);
-        slider.value = low + range * elapsed ** ease;
-        return slider.value !== slider.max;
-      };
-    };
-  }
-
-  // In the report the address keeps the settings that differ from the first ones, so that a link leads to
-  // them: #seed=7, and of a page's second figure #2.seed=7. Returns the function that writes them.
-  function keepInAddress(figure, controls, show) {
+  // In the report the address keeps what differs from the first settings, by the figure's name, so that it can be
+  // sent: #1.1?lr=0.05&seed=7. A link in the text sets the figure in the same way. Returns the function that writes it.
+  function keepInAddress(figure, settings, put, change) {
     if (!figure.closest(".bd-article")) return () => {}; // JupyterLab's address, say, is its own
-    const place = [...document.querySelectorAll("figure.live")].indexOf(figure) + 1;
-    const keyOf = control => place > 1 ? `${place}.${control.name}` : control.name;
-    const fromAddress = () => new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
-    const first = new Map(controls.map(control => [control, valueOf(control)]));
+    const { name } = figure.dataset;
+    const first = settings();
 
-    // Whether the address said anything about this figure.
     function read() {
-      const address = fromAddress();
-      const named = controls.filter(control => address.has(keyOf(control)));
-      for (const control of named) {
-        const text = address.get(keyOf(control));
-        if (control.type === "checkbox") control.checked = text === "1";
-        else control.value = control.dataset.log ? Math.log10(text) : text;
-      }
-      return named.length > 0;
+      const [, asked, query] = location.hash.match(/^#([\w.-]+)\?(.*)$/) ?? [];
+      if (asked !== name) return false;
+      put({ ...first, ...Object.fromEntries([...new URLSearchParams(query)].filter(([key]) => key in first)) });
+      return true;
     }
 
-    function write() {
-      const address = fromAddress();
-      for (const control of controls) {
-        if (valueOf(control) === first.get(control)) address.delete(keyOf(control));
-        else address.set(keyOf(control), valueOf(control));
-      }
-      const hash = String(address);
-      history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+    function follow() {
+      if (!read()) return;
+      change();
+      figure.scrollIntoView({ block: "nearest" });
     }
 
-    if (read()) addEventListener("load", () => figure.scrollIntoView());
-    addEventListener("hashchange", () => {
-      if (read()) show();
-    });
-    return write;
+    if (read()) addEventListener("load", follow);
+    addEventListener("hashchange", follow);
+    return () => {
+      const differing = Object.entries(settings()).filter(([key, x]) => x !== first[key]);
+      const isOwn = location.hash.startsWith(`#${name}?`);
+      if (differing.length) history.replaceState(null, "", `#${name}?${new URLSearchParams(differing)}`);
+      else if (isOwn) history.replaceState(null, "", location.pathname + location.search);
+    };
   }
 
   // Each figure of the page once. One that JupyterLab has stripped, in a notebook that it does not trust, has

@@ -9,7 +9,7 @@
 
   // A curve has both errors by epoch: those on the fitting part and on the validation part. The curve of
   // the run before stays, pale. Of the first settings Python has computed the curve: `finished`.
-  function training({ form, settings, move }, { ratings, shape, damping, finished }) {
+  function training({ settings, move }, { ratings, shape, damping, finished }) {
     const first = String(Object.values(settings()));
     let parts;
     let run = { at: first, curve: finished };
@@ -25,10 +25,10 @@
     }
 
     // The errors on both parts after each epoch.
-    function* errors({ rank, step, decay, seed }) {
+    function* errors({ rank, lr, decay, seed }) {
       prepare();
       const init = smallStart(shape, rank, seed);
-      const options = { rank, num_epochs: NUM_EPOCHS, lr: step, weight_decay: decay, init };
+      const options = { rank, num_epochs: NUM_EPOCHS, lr, weight_decay: decay, init };
       for (const { epoch, U, V } of epochs({ entries: parts.fitting, ...options })) {
         if (epoch > 0) yield [rmse(parts.fitting, U, V), rmse(parts.validation, U, V)];
       }
@@ -80,9 +80,9 @@
       const falls = first[0] - last[0] > 0.01;
       const rises = last[1] - lowest > 0.01;
       const [before, after] = [first, last].map(errors => errors.map(x => x.toFixed(3)).join(" and "));
-      return [rises ? 2 : Number(falls), `the errors begin at ${before} and end at ${after}`];
+      const why = falls ? "the factors learn" : "such a decay pulls the factors back to 0, and little more than the baseline is left";
+      return [rises ? 2 : Number(falls), `the two errors begin at ${before} and end at ${after}, because ${why}`];
     };
-    form.querySelector(".play").textContent = "Train";
     setTimeout(prepare); // so that the first press is answered at once
     return draw;
   }
@@ -107,14 +107,13 @@
   }
 
   function describe(curve, stop) {
-    if (!curve.length) return "Not trained yet: press Train.";
+    if (!curve.length) return ["Not trained yet: press Train.", ""];
     const [fitting, validation] = curve.at(-1).map(error => error.toFixed(4));
     const end = stop
       ? `Early stopping: epoch ${stop.epoch}, lowest validation error ${stop.low.error.toFixed(4)} ` +
         `at epoch ${stop.low.epoch}.`
       : "Early stopping: not yet.";
-    return `Epoch ${curve.length}: RMSE ${fitting} on the fitting part, ` +
-      `${validation} on the validation part. ${end}`;
+    return [`Epoch ${curve.length}: RMSE ${fitting} on the fitting part, ${validation} on the validation part.`, end];
   }
 
   // The ratings of both parts, as packed_ratings of mf_figures.py writes them: row by row, 16 bits for each.
