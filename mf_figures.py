@@ -207,7 +207,7 @@ def fields(A):
 
 
 def picture(X):
-    """A grey picture, of brightnesses from 0 to 1."""
+    """A picture: grey, of brightnesses from 0 to 1, or of colours and opacity."""
     png = io.BytesIO()
     plt.imsave(png, np.asarray(X), cmap="gray", vmin=0, vmax=1)
     return _image(png, 2 * X.shape[1])

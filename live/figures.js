@@ -350,16 +350,16 @@
     return draw;
   }
 
-  // 2.1: the matrix of rank 2 that sends a direction w to 0 and is A across it. All directions are a globe, which is
-  // the bluer the longer A makes them.
-  function beat({ thing, plots: [plot], move, set, settings }, { A, floor }) {
+  // 2.1: the matrix of rank 2 that sends a direction w to 0 and is A across it. All directions are a globe, a picture
+  // that is the bluer the longer A makes them; `view` is the direction that the reader faces.
+  function beat({ thing, plots: [plot], move, set, settings }, { A, floor, globe, view: [turn, tilt] }) {
     const fill = makeGrid(thing, "B, and below it A");
     const radians = degrees => degrees * Math.PI / 180;
-    const front = direction({ turn: 10, tilt: -25 }); // where the reader looks
-    const north = direction({ turn: 10, tilt: 65 });
-    const east = direction({ turn: 100, tilt: 0 });
+    const east = direction({ turn: turn + 90, tilt: 0 });
+    const north = direction({ turn, tilt: tilt + 90 });
+    const front = direction({ turn, tilt });
     const lossOf = w => A.reduce((sum, row) => sum + dot(row, w) ** 2, 0); // |A w|^2: B is A but for A w w^T
-    plot.backdrop = globe(150);
+    plot.backdrop = globe.match(/src="(.*)"/)[1];
 
     function direction({ turn, tilt }) {
       const [alpha, beta] = [turn, tilt].map(radians);
@@ -376,23 +376,7 @@
 
     // Where on the disc w or -w is seen, which are the same for B.
     function below(w) {
-      return [east, north].map(axis => Math.sign(dot(w, front)) * dot(w, axis));
-    }
-
-    function globe(size) {
-      const canvas = document.createElement("canvas");
-      canvas.width = canvas.height = size;
-      const context = canvas.getContext("2d");
-      const [[left, right], [bottom, top]] = [plot.across.ends, plot.up.ends];
-      for (let i = 0; i < size; i++) {
-        for (let j = 0; j < size; j++) {
-          const at = [left + (j + 0.5) / size * (right - left), top - (i + 0.5) / size * (top - bottom)];
-          if (Math.hypot(...at) > 1) continue;
-          context.fillStyle = `rgb(0 114 178 / ${0.05 + 0.15 * Math.log(lossOf(above(at)) / floor)})`;
-          context.fillRect(j, i, 1, 1);
-        }
-      }
-      return canvas.toDataURL();
+      return [east, north].map(axis => (dot(w, front) < 0 ? -1 : 1) * dot(w, axis));
     }
 
     function go(w) {
@@ -415,7 +399,7 @@
       const head = `A makes w ${length.toFixed(4)} long; B makes it 0, so its loss is ${length.toFixed(4)}² = ${loss.toFixed(4)}.`;
       plot.say(current.turn, head);
       if (loss - floor < 0.0005) return [head, `You are on the floor, ${floor.toFixed(4)}: A makes no direction shorter, so no matrix of rank 2 has a smaller loss.`];
-      return [head, `That is ${(loss - floor).toFixed(4)} above the floor. Is there a paler place on the globe, a direction that A makes shorter?`];
+      return [head, `That is ${(loss - floor).toFixed(4)} above the floor. Is there a place on the globe that is less blue, a direction that A makes shorter?`];
     };
   }
 

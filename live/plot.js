@@ -36,6 +36,7 @@
       const width = Math.max(host.clientWidth, 240);
       size = [width, Math.round(isSmall ? Math.min(195, 0.45 * width) : Math.min(340, 0.7 * width))];
       const [wide, high] = lengths();
+      if (plot.backdrop) plot.across.ends = plot.up.ends.map(x => x * wide / high); // a circle is one
       const box = `x="${MARGIN.left}" y="${MARGIN.top}" width="${wide}" height="${high}"`;
       svg.setAttribute("viewBox", `0 0 ${size.join(" ")}`);
       svg.style.height = `${size[1]}px`;
