@@ -49,6 +49,17 @@ def show(fig, alt):
     plt.close(fig)
 
 
+def show_product(tables, finding):
+    """Show three pandas tables, by caption, as one that is about the product of the others."""
+    parts = [
+        f"<div><p>{html.escape(caption)}</p>{table.to_html()}</div>"
+        for caption, table in tables.items()
+    ]
+    words = f"<p>{html.escape(finding)}</p>"
+    page = f'<div class="factors">{"<b>≈</b>".join(parts[:2])}<b>·</b>{parts[2]}</div>{words}'
+    display({"text/html": page, "text/plain": finding}, raw=True)
+
+
 # ------------------------------------------------------------------ live figures
 def live(kind, figures, lines, controls, *, alt, caption, name, more=(), guess=(), **data):
     """Show figures as pictures that live/figures.js turns into ones that move.

@@ -85,13 +85,11 @@ def show_answers(folder):
     return "\n\n".join(shown)
 
 
-def show_completions(folder):
-    """Section 3.1's first live figure, for the first page: the cell tagged "first-page"."""
-    [notebook] = folder.glob("3.1-*.ipynb")
-    cells = [
-        cell for cell in read_cells(notebook) if "first-page" in cell["metadata"].get("tags", [])
-    ]
-    figure = "".join(cells[0]["outputs"][0]["data"]["text/html"])
+def show_first(folder, section):
+    """For the first page, what a section's cell that is tagged "first-page" shows."""
+    [notebook] = folder.glob(f"{section}-*.ipynb")
+    [cell] = (c for c in read_cells(notebook) if "first-page" in c["metadata"].get("tags", []))
+    figure = "".join(cell["outputs"][0]["data"]["text/html"])
     return f"```{{raw}} html\n{figure}\n```"
 
 
@@ -123,7 +121,9 @@ def set_substitutions(app, config):
         "passages": show_claims(folder, "passages.html"),
         "answers": show_answers(folder),
         "numbers": show_claims(folder, "numbers.html", lambda claim: claim.reported is not None),
-        "completions": show_completions(folder),
+        "completions": show_first(folder, "3.1"),
+        "factors": show_first(folder, "4.1"),
+        "photo": show_first(folder, "2.1"),
         "possible": show_possible(folder),
     }
 

@@ -75,6 +75,16 @@ def drop_launch_buttons(app, pagename, templatename, context, doctree):
         buttons[:] = [button for button in buttons if button["label"] != "launch-buttons"]
 
 
+def open_with_figure(app, doctree):
+    """Lift what the cell tagged "opening" shows to below the page's first sentence."""
+    for cell in list(doctree.findall(nodes.container)):
+        if "tag_opening" in cell["classes"]:
+            section = next(doctree.findall(nodes.section))
+            output = next(part for part in cell if "cell_output" in part["classes"])
+            cell.remove(output)
+            section.insert(2, output)
+
+
 def drop_invalid_roles(app, pagename, templatename, context, doctree):
     """Drop roles and a label of docutils and MyST-NB to which the checker axe-core objects."""
     invalid = r' role="(doc-biblioentry|doc-backlink|list)"| aria-label="Toggle hidden content"'
@@ -132,6 +142,7 @@ def setup(app):
     app.connect("autodoc-process-docstring", keep_docstring)
     app.connect("source-read", entitle_course_page)
     app.connect("doctree-read", describe_images)
+    app.connect("doctree-read", open_with_figure)
     app.connect("html-page-context", drop_launch_buttons, priority=900)  # after the theme's own
     app.connect("html-page-context", drop_invalid_roles)
     app.connect("html-page-context", make_single_page)
