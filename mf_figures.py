@@ -100,9 +100,9 @@ LIVE_FIGURE = """<figure class="live" data-kind="{kind}" data-name="{name}">
 </div>
 <form style="display:none" autocomplete="off">
 {controls}
-<button type="reset">Reset</button>
 <output class="status"></output>
 {question}
+<button type="reset">Reset</button>
 {more}
 </form>
 <figcaption>{caption}</figcaption>

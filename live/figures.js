@@ -123,7 +123,7 @@
       move("true", gaps.length ? [place(at(A), 0)] : []);
       move("end", gaps.length ? [place(values, 0)] : []);
       plot.notes = gaps.length ? arrowTo(exact) : [{ text: "Press a number to open it.", at: [0.5, 0.5] }];
-      const said = describe({ current, chosen, values, exact, X });
+      const said = describe({ chosen, values, exact, X });
       plot.say(values[0] ?? 0, said[0]);
       return said;
     }
@@ -134,23 +134,22 @@
       return exact > high ? [{ text: `exact: ${shown(exact)} →`, at: [high, 0.85], anchor: "end" }] : [];
     }
 
-    function describe({ current, chosen, values, exact, X }) {
+    function describe({ chosen, values, exact, X }) {
       const { gaps, A, M, call } = task;
       const missed = Math.max(0, ...A.flatMap((row, i) => row.map((x, j) => (M[i][j] ? Math.abs(x - X[i][j]) : 0))));
       const [number, others] = [COUNTS[gaps.length], COUNTS[9 - gaps.length]];
-      const seed = Number.isInteger(current.seed) ? `Seed ${current.seed}` : "This start";
       const after = inWords(call.num_epochs);
       if (!gaps.length) {
         const least = singularValues(A)[2] ** 2;
-        return [`Nothing is open. ${seed} misses a number by ${missed.toFixed(4)}.`, `No matrix of rank 2 has a smaller sum of squared errors than ${least.toFixed(4)}.`];
+        return [`Nothing is open. This run misses a number by ${missed.toFixed(4)}.`, `No matrix of rank 2 has a smaller sum of squared errors than ${least.toFixed(4)}.`];
       }
       if (gaps.length === 9) return ["Everything is open: nothing is left to fit.", ""];
       const fit = missed < 0.005 ? `fits the other ${others} to ${missed < 5e-5 ? "0.0001" : missed.toFixed(4)}`
         : `still misses one of the other ${others} by ${missed.toFixed(4)} after ${after}`;
       const list = values.map(shown).join(values.length > 2 ? ", " : " and ");
-      const head = chosen.length ? `You chose ${list}.` : `${seed} leads to ${list}, and ${fit}.`;
+      const head = chosen.length ? `You chose ${list}.` : `This start leads to ${list}, and ${fit}.`;
       const isSingular = Math.abs(determinant(A)) < 1e-4;
-      const [verb, truth] = [gaps.length > 1 ? "fit" : "fits", isSingular ? "★ is on it." : "★ is not on it: the full matrix has rank 3."];
+      const [verb, truth] = [gaps.length > 1 ? "fit" : "fits", isSingular ? "★ is on it." : "★ is not on it: the full matrix has rank 3, and the fit has rank 2."];
       if (gaps.length === 1) {
         if (!Number.isFinite(exact)) return [head, `No value ${verb} the other ${others} exactly.`];
         const far = Math.abs(values[0] - exact) > 0.02 ? ` After ${after} this run is elsewhere: the others hardly hold it.` : "";

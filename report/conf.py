@@ -72,10 +72,11 @@ if address.startswith("https://github.com/"):  # where Binder and Colab find a n
 html_sidebars = {"**": ["navbar-logo.html", "search-field.html", "sbt-sidebar-nav.html"]}
 html_context = {"default_mode": "auto"}
 html_math_renderer = "mathml"  # defined in page.py
-html_static_path = ["report.css", "../live"]  # the script and style of the live figures
+html_static_path = ["report.css", "paper.js", "../live"]  # the script and style of the live figures
 html_css_files = ["report.css", "live.css"]
 scripts = ("algorithm.js", "plot.js", "training.js", "figures.js", "recommend.js")
 html_js_files = [(name, {"defer": "defer"}) for name in scripts]
+html_js_files.append("paper.js")
 html_show_copyright = False
 html_show_sourcelink = False
 html_copy_source = False
