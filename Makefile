@@ -125,7 +125,7 @@ lint: $(READY)
 lab: $(READY)  ## explore
 	cd notebooks && ../$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) 1.1-gradient-factorisation.ipynb
 
-assignment: $(READY)  ## the student edition, build/assignment; SEED=7 for other figures
+assignment: $(READY)  ## the student edition, build/assignment; SEED=7 for another matrix and other inputs
 	$(BIN)/python assignment/make_assignment.py --build $(BUILD) $(if $(SEED),--seed $(SEED))
 
 mark: $(READY)  ## mark SUBMISSIONS=folder, one entry a student; the results are in MARKS=folder, or in a new one

@@ -9,6 +9,9 @@ import numbers
 import numpy as np
 import torch
 
+# A dense table does not tell a stored 0 from an entry that is not stored.
+TO_DENSE = "to_dense(), and as M, where a function takes one, what was stored"
+
 
 def check_tensor(name, X, sparse=False):
     """X, detached: a dense tensor of real numbers on the CPU, or a COO one if sparse is true."""
@@ -19,7 +22,7 @@ def check_tensor(name, X, sparse=False):
         "real": X.is_complex(),
         "dequantize()": X.is_quantized,
         "to_padded_tensor(float('nan'))": X.is_nested,  # a gap that 0 fills would be a rating
-        "to_sparse_coo()" if sparse else "to_dense()": X.layout not in layouts,
+        "to_sparse_coo()" if sparse else TO_DENSE: X.layout not in layouts,
         "cpu()": X.device.type != "cpu",
     }
     for remedy, is_needed in remedies.items():

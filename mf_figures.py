@@ -321,37 +321,39 @@ def packed_ratings(A, fit, valid):
 
 
 # ------------------------------------------------------------------ rate films
-def rate_films(model, titles, mine, offered, lists, decay):
+def rate_films(model, titles, mine, popular, lists, decay):
     """Films to give stars to; live/recommend.js makes 5.2's lists of them.
 
     model, titles and decay are 5.2's; mine has the stars to begin with, by title;
-    offered the numbers of well-known films; lists the recommendations for these stars,
-    two columns for each list.
+    popular the numbers of the best-known films, the best-known first; lists what
+    5.2's recommend returns for these stars.
     """
     mu, b, U, W = model
     data = {name: _with_units(X) for name, X in (("U", U.T), ("W", W.T), ("b", b[None]))}
     data |= {"mu": mu.item(), "decay": decay, "titles": titles, "length": len(lists)}
     data["mine"] = [[titles.index(title), stars] for title, stars in mine.items()]
-    data["offered"] = offered
-    columns = list(lists)
+    data["popular"] = popular
+    highest, stars, why, probable, why_too = lists.columns
+    notes = {highest: lists[stars].map("{:.1f} stars, ".format) + lists[why]}
+    notes[probable] = lists[why_too]
     shown = []
-    for name, reason in zip(columns[::2], columns[1::2], strict=True):
+    for name in (highest, probable):
         items = "\n".join(
-            f"<li>{html.escape(film)} <small>because of {html.escape(why)}</small></li>"
-            for film, why in zip(lists[name], lists[reason], strict=True)
+            f"<li>{html.escape(film)} <small>{html.escape(note)}</small></li>"
+            for film, note in zip(lists[name], notes[name], strict=True)
         )
-        shown.append(f"<div><strong>{name}</strong><ol>{items}</ol></div>")
-    stars = ", ".join(f"{title} {stars}" for title, stars in mine.items())
-    page = FILMS.format(lists="\n".join(shown), stars=html.escape(stars), data=_as_json(data))
-    text = f"Two lists for {stars}: first {lists.iloc[0, 0]}, and {lists.iloc[0, 2]}."
+        shown.append(f"<div><strong>{name.capitalize()}</strong><ol>{items}</ol></div>")
+    given = ", ".join(f"{title} {stars}" for title, stars in mine.items())
+    page = FILMS.format(lists="\n".join(shown), stars=html.escape(given), data=_as_json(data))
+    text = f"Two lists for {given}: first {lists[highest][1]}, and {lists[probable][1]}."
     display({"text/html": page + _style_and_script(), "text/plain": text}, raw=True)
 
 
 FILMS = """<figure class="films">
 <form style="display:none" autocomplete="off">
 <label>Find a film
-<input type="search" list="film-titles" data-lm-suppress-shortcuts="true"></label>
-<datalist id="film-titles"></datalist>
+<input type="search" data-lm-suppress-shortcuts="true"></label>
+<div class="hits" role="status"></div>
 <div class="stars"></div>
 <button type="reset">Forget all stars</button>
 </form>

@@ -1,4 +1,4 @@
-"""The student edition, build/assignment: `make assignment`, with SEED=7 for other figures.
+"""The student edition, build/assignment: `make assignment`, with SEED=7 for another matrix.
 
 Beside it is written what only an instructor needs: seed.txt, for marking; rubrics.md, for the
 questions in words; and nbgrader/source, the same edition with solutions and hidden tests, in whose

@@ -1,28 +1,46 @@
 // "Are my numbers possible?": what can be said of the numbers typed into report/possible.md.
 //
-// A number typed with four decimals stands for all that round to it, x - 0.00005 to x + 0.00005: half of this
-// range is its `reach`. What is computed from typed numbers gets the largest change that rounding can make.
+// A number typed with four decimals stands for all that round to it, x - 0.00005 to x + 0.00005: half of this is its
+// `reach`. What is computed from typed numbers gets the largest change by rounding: a range {x, low, high}.
 "use strict";
 
 (() => {
   const { runSlice, dot } = window.mf;
   const SEEDS = 1000;
+  const ALL_SEEDS = SEEDS.toLocaleString("en");
   const SINGLE = 1e-6; // a relative error that no short sum in single precision exceeds
   const SIGNS = { "agrees": "✓", "possible": "✓", "impossible": "✗", "does not agree": "✗",
-    "cannot be told": "…", "cannot be read": "?" };
-  const CLASSES = { "✓": "reproduced", "✗": "refuted" }; // of report.css
+    "cannot be told": "…", "cannot be read": "?", "counting": "⟳" };
   const SUMMARY = { "✓": "possible or in agreement", "✗": "impossible or not in agreement",
-    "…": "cannot be told", "?": "cannot be read" };
+    "…": "cannot be told", "?": "cannot be read", "⟳": "still counted" };
+
+  // What a number may be of `count` squares: a name, what it is of their sum, and the sum of it.
+  const FORMS = [
+    ["the sum of the squares", x => x, x => x],
+    ["the mean of the squares", (x, count) => x / count, (x, count) => count * x],
+    ["the root of the sum of squares", x => Math.sqrt(x), x => x * Math.abs(x)],
+    ["the root of the mean of squares", (x, count) => Math.sqrt(x / count), (x, count) => count * x * Math.abs(x)],
+  ];
+  const [SUM] = FORMS;
 
   // ------------------------------------------------------------------ what was typed
-  // What torch and NumPy print around numbers.
-  const unwrap = text => text.replace(/Parameter containing:|\b(tensor|array)\(|,\s*\w+=[^\])]*|\)/g, "");
+  // The text without labels and without what torch, NumPy and LaTeX write around numbers. A row ends with its line.
+  function bareText(text) {
+    return text
+      .replace(/[\u2212\u2013\u2014]/g, "-") // a minus sign, an en dash, an em dash
+      .replace(/\bTrue\b/g, "1").replace(/\bFalse\b/g, "0")
+      .replace(/\\begin\{\w+\}(\{[lcr|]+\})?|\\end\{\w+\}|\\(left|right)\b|\$|Parameter containing:/g, "")
+      .replace(/\\\\|;/g, "\n").replace(/&/g, " ")
+      .replace(/\b(?:(?:np|numpy|torch)\.)?(?:tensor|array|matrix|float\d*)\s*\(/g, "(")
+      .replace(/,\s*[a-z]\w*=(?:<[^>]*>|[^\])]*)/g, "")
+      .replace(/^\s*(?!nan|inf)\p{L}[^[\n]*?[:=,\s]\s*(?=[[({\d.+-])/u, "")
+      .replace(/\(\s*([^\s(),]+)\s*\)/g, "$1"); // as in np.float32(0.1)
+  }
 
   // The number of a text and its reach. Throws where it is none.
   function readNumber(text) {
-    const numeral = text.replace("\u2212", "-"); // a minus sign
-    const match = /^[-+]?(?:\d+\.?(\d*)|\.(\d+))(?:e([-+]?\d+))?$/i.exec(numeral);
-    const x = Number(numeral);
+    const match = /^[-+]?(?:\d+\.?(\d*)|\.(\d+))(?:e([-+]?\d+))?$/i.exec(text);
+    const x = Number(text);
     if (!match || !Number.isFinite(Math.fround(x))) {
       throw new Error(`“${text}” is not a number; write one like 0.1223, with a point`);
     }
@@ -31,17 +49,15 @@
     return { x, text, decimals: count, reach: Math.max(10 ** -count / 2, SINGLE * Math.abs(x)) };
   }
 
-  // A matrix X and the reaches H of its entries: rows by lines or in brackets.
+  // A matrix X and the reaches H of its entries: rows in brackets of their own, or by lines.
   function readMatrix(text) {
-    const bare = unwrap(text);
-    let rows = bare.split("\n");
-    if (bare.includes("[")) {
-      const row = /\[([^[\]]*)\]/g;
-      const rest = bare.replace(row, "").replace(/[[\],\s]/g, "");
-      if (rest) throw new Error(`“${rest}” stands outside of the rows in brackets`);
-      rows = Array.from(bare.matchAll(row), match => match[1]);
-    }
-    const words = rows.map(row => row.split(/[\s,;]+/).filter(Boolean)).filter(row => row.length);
+    const bare = bareText(text);
+    const group = /[[({]([^[\](){}]*)[\])}]/g;
+    const groups = Array.from(bare.matchAll(group), match => match[1]);
+    const rest = groups.length ? bare.replace(group, "").replace(/[[\](){},\s]/g, "") : "";
+    if (rest) throw new Error(`“${rest}” stands outside of the rows in brackets`);
+    const rows = groups.length > 1 ? groups : (groups[0] ?? bare).split("\n");
+    const words = rows.map(row => row.split(/[\s,]+/).filter(Boolean)).filter(row => row.length);
     const numbers = words.map(row => row.map(readNumber));
     const width = numbers[0]?.length ?? 0;
     const odd = numbers.findIndex(row => row.length !== width);
@@ -53,60 +69,41 @@
   const sum = numbers => numbers.reduce((total, x) => total + x, 0);
   const norm = X => Math.hypot(...X.flat());
   const places = A => A.flatMap((row, i) => row.map((_, j) => [i, j]));
+  const exactly = X => ({ X, H: X.map(row => row.map(() => 0)) });
 
-  // Singular values, the largest first, and approximate(rank), the truncated SVD. One-sided Jacobi: turns
-  // pairs of columns until all are orthogonal.
+  // Singular values, the largest first, and approximate(rank), the truncated SVD: one-sided Jacobi turns pairs of
+  // columns until all are orthogonal. With signs of the singular vectors, approximate takes V for Vᵀ.
   function svd(A) {
-    const n = A[0].length;
-    const columns = Array.from({ length: n }, (_, j) => A.map(row => row[j]));
-    const turns = Array.from({ length: n }, (_, j) => Array.from({ length: n }, (_, k) => Number(j === k)));
-    let isTurning = true;
-    for (let sweep = 0; isTurning && sweep < 40; sweep++) {
-      isTurning = false;
-      for (let p = 0; p < n; p++) {
-        for (let q = p + 1; q < n; q++) {
-          const across = dot(columns[p], columns[q]);
-          if (Math.abs(across) <= 1e-15 * norm(columns[p]) * norm(columns[q])) continue;
-          isTurning = true;
-          const ratio = (norm(columns[q]) ** 2 - norm(columns[p]) ** 2) / (2 * across);
-          const tangent = (ratio < 0 ? -1 : 1) / (Math.abs(ratio) + Math.hypot(1, ratio));
-          for (const vectors of [columns, turns]) turn(vectors[p], vectors[q], tangent);
+    const columns = A[0].map((_, j) => A.map(row => row[j]));
+    const turns = columns.map((_, j) => columns.map((_, k) => Number(j === k)));
+    for (let sweep = 0; sweep < 40; sweep++) {
+      for (let p = 0; p < columns.length; p++) {
+        for (let q = p + 1; q < columns.length; q++) {
+          const [u, v] = [columns[p], columns[q]];
+          const across = dot(u, v);
+          if (Math.abs(across) <= 1e-15 * norm(u) * norm(v)) continue;
+          const angle = Math.atan2(2 * across, dot(v, v) - dot(u, u)) / 2;
+          const [cosine, sine] = [Math.cos(angle), Math.sin(angle)];
+          for (const vectors of [columns, turns]) {
+            const [x, y] = [vectors[p], vectors[q]];
+            vectors[p] = x.map((_, k) => cosine * x[k] - sine * y[k]);
+            vectors[q] = x.map((_, k) => sine * x[k] + cosine * y[k]);
+          }
         }
       }
     }
     const order = columns.map((_, k) => k).sort((p, q) => norm(columns[q]) - norm(columns[p]));
     const values = order.map(k => norm(columns[k])).slice(0, A.length);
-    const approximate = rank => A.map((row, i) => row.map((_, j) =>
-      sum(order.slice(0, rank).map(k => columns[k][i] * turns[k][j]))));
+    const approximate = (rank, signs) => A.map((row, i) => row.map((_, j) => sum(order.slice(0, rank).map((p, k) =>
+      columns[p][i] * (signs ? signs[k] * signs[j] * turns[order[j]][k] : turns[p][j])))));
     return { values, approximate };
   }
 
-  function turn(u, v, tangent) {
-    const cosine = 1 / Math.hypot(1, tangent);
-    for (let k = 0; k < u.length; k++) {
-      const before = u[k];
-      u[k] = cosine * (before - tangent * v[k]);
-      v[k] = cosine * (tangent * before + v[k]);
-    }
-  }
-
   function multiply(U, V) {
-    const entries = entry => U.X.map((_, i) => V.X.map((_, j) => sum(U.X[i].map((_, k) => entry(i, j, k)))));
-    const size = (i, j, k) => Math.abs(U.X[i][k] * V.X[j][k]);
-    const most = (i, j, k) => (Math.abs(U.X[i][k]) + U.H[i][k]) * (Math.abs(V.X[j][k]) + V.H[j][k]);
+    const most = (x, hx, y, hy) => (Math.abs(x) + hx) * (Math.abs(y) + hy) - (1 - SINGLE) * Math.abs(x * y);
     return {
-      X: entries((i, j, k) => U.X[i][k] * V.X[j][k]),
-      H: entries((i, j, k) => most(i, j, k) - (1 - SINGLE) * size(i, j, k)),
-    };
-  }
-
-  // The sum of the squared differences at these places, with its least and its largest value.
-  function squaredError(A, { X, H }, at = places(A)) {
-    const total = change => sum(at.map(([i, j]) => change(Math.abs(A[i][j] - X[i][j]), H[i][j]) ** 2));
-    return {
-      x: total(error => error),
-      low: total((error, reach) => Math.max(error - reach, 0)),
-      high: total((error, reach) => error + reach),
+      X: U.X.map(u => V.X.map(v => dot(u, v))),
+      H: U.X.map((u, i) => V.X.map((v, j) => sum(u.map((x, k) => most(x, U.H[i][k], v[k], V.H[j][k]))))),
     };
   }
 
@@ -134,9 +131,21 @@
     return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g);
   }
 
+  // ------------------------------------------------------------------ ranges
   const around = (x, reach) => ({ x, low: x - reach, high: x + reach });
+  const through = ({ x, low, high }, f, count) => ({ x: f(x, count), low: f(low, count), high: f(high, count) });
   const meet = (a, b) => a.low <= b.high && b.low <= a.high;
-  const isBelow = (range, floor) => range.high < floor * (1 - 1e-9);
+
+  // The forms in which the typed number is one of `count` squares with this sum.
+  const formsOf = (typed, squares, count) => FORMS.filter(([, form]) => meet(typed, through(squares, form, count)));
+
+  // The sum of the squared differences at these places.
+  function squaredError(A, { X, H }, at = places(A)) {
+    const blur = SINGLE * norm(A) / Math.sqrt(at.length); // what single precision may change in A - X
+    const total = change => sum(at.map(([i, j]) => change(Math.abs(A[i][j] - X[i][j]), H[i][j] + blur) ** 2));
+    const low = total((error, reach) => Math.max(error - reach, 0));
+    return { x: total(error => error), low, high: total((error, reach) => error + reach) };
+  }
 
   // ------------------------------------------------------------------ the verdicts
   // A number for a sentence, with four decimals or, where these say little, with two digits.
@@ -155,29 +164,26 @@
     const verdicts = { matrix: [], descent: [], svd: [], completion: [] };
     const inGroup = group => {
       const say = (names, verdict, reason) => verdicts[group].push([names, verdict, reason]);
-      return { say, read: (name, parse) => readField(texts, name, parse, say) };
+      // What the field holds; null where it is empty, or where a verdict says that it cannot be read.
+      const read = (name, parse) => {
+        try {
+          return texts[name].trim() ? parse(texts[name]) : null;
+        } catch (error) {
+          return say(name, "cannot be read", `${error.message}.`) && null;
+        }
+      };
+      return { say, read };
     };
     const task = readTask(inGroup("matrix"));
     if (task) {
-      const loss = judgeDescent({ ...task, ...inGroup("descent") }, resultsOf);
-      judgeSvd({ ...task, ...inGroup("svd") }, loss);
+      judgeDescent({ ...task, ...inGroup("descent") }, resultsOf);
+      judgeSvd({ ...task, ...inGroup("svd") });
       judgeCompletion({ ...task, ...inGroup("completion") }, resultsOf);
     }
     return verdicts;
   }
 
-  // What the field holds; null where it is empty, or where a verdict says that it cannot be read.
-  function readField(texts, name, parse, say) {
-    if (!texts[name].trim()) return null;
-    try {
-      return parse(texts[name]);
-    } catch (error) {
-      say(name, "cannot be read", `${error.message}.`);
-      return null;
-    }
-  }
-
-  // What all groups need: A and the rank, the SVD, and how to read a matrix and a loss.
+  // What all groups need: A and the rank, the SVD, and how to read a matrix and a number.
   function readTask({ say, read }) {
     const A = read("A", text => {
       const { X } = readMatrix(text);
@@ -186,16 +192,14 @@
     });
     const rank = A && read("rank", text => {
       const limit = Math.min(A.length, A[0].length);
-      if (!/^\s*[1-9]\d*\s*$/.test(text)) throw new Error("the rank is a whole number from 1 on");
-      if (text > limit) throw new Error(`a matrix of this shape has no rank above ${limit}`);
-      return Number(text);
+      if (/^\s*[1-9]\d*\s*$/.test(text) && text <= limit) return Number(text);
+      throw new Error(`the rank of a matrix of this shape is a whole number from 1 to ${limit}`);
     });
     if (!rank) return null;
     const { values, approximate } = svd(A);
-    const floor = sum(values.slice(rank).map(x => x ** 2));
-    const source = rank < values.length ? `, the sum of the squares of all but the first ${rank}` : "";
+    const floor = through(around(norm(values.slice(rank)), SINGLE * norm(A)), x => Math.max(x, 0) ** 2);
     say("A rank", "", `The singular values of A are ${values.map(x => show(x)).join(", ")}. The floor at rank ` +
-      `${rank} is ${show(floor)}${source}: no matrix of rank ${rank} has a smaller loss.`);
+      `${rank} is ${show(floor.x)}: no matrix of rank ${rank} has a smaller loss.`);
 
     const matrix = (m, n) => text => {
       const typed = readMatrix(text);
@@ -203,105 +207,90 @@
       if (rows === m && columns === n) return typed;
       throw new Error(`${m} rows of ${n} numbers are needed here, and there are ${rows} of ${columns}`);
     };
-    // A loss, or a mean over so many squares, as a range of the loss.
-    const loss = (count = 1) => text => {
-      const { x, reach, decimals, text: numeral } = readNumber(unwrap(text).trim());
-      if (x < 0) throw new Error("a sum of squares is not negative");
-      const blur = SINGLE * norm(A); // what single precision may change in A - U Vᵀ
-      const most = count * reach + 2 * Math.sqrt(count * x) * blur + blur ** 2;
-      return {
-        ...around(count * x, most),
-        printed: around(x, reach),
-        decimals: Math.min(Math.max(decimals, 4), 8),
-        text: numeral,
-      };
+    const number = text => {
+      const typed = readNumber(bareText(text).replace(/^[[({\s]+|[\])}\s]+$/g, ""));
+      if (typed.x < 0) throw new Error("a sum of squares is not negative");
+      return { ...typed, ...around(typed.x, typed.reach), decimals: Math.min(Math.max(typed.decimals, 4), 8) };
     };
-    return { A, m: A.length, n: A[0].length, rank, values, approximate, floor, matrix, loss };
-  }
-
-  // Which of these numbers the typed one is instead: a mistake that has a name.
-  function nameMistake(range, numbers) {
-    const mistake = Object.keys(numbers).find(name => meet(range, around(numbers[name], 0)));
-    return mistake ? ` It is ${mistake}.` : "";
+    const [m, n] = [A.length, A[0].length];
+    return { A, m, n, count: m * n, rank, values, approximate, floor, matrix, number };
   }
 
   function judgeEntries(say, names, title, typed, computed, rule) {
     const { wrong, all, worst, largest } = compare(computed, typed);
-    if (wrong) {
-      say(names, "does not agree", `${wrong} of ${all} entries differ by more than rounding: at ` +
-        `${worst.place}, ${rule} is ${show(worst.values[0])} and not ${show(worst.values[1])}.`);
-    } else {
-      say(names, "agrees", `${title} differs from ${rule} by at most ${show(largest.gap)}; rounding explains ` +
-        `${show(largest.reach)}.`);
-    }
+    const [x, y] = worst.values.map(value => value.toFixed(worst.gap < 5e-4 ? 7 : 4));
+    say(names, wrong ? "does not agree" : "agrees", wrong
+      ? `${wrong} of ${all} entries differ by more than rounding: at ${worst.place}, ${rule} is ${x} and not ${y}.`
+      : `${title} differs from ${rule} by at most ${show(largest.gap)}; the rounding of what was typed explains up ` +
+        `to ${show(largest.reach)}.`);
   }
 
   // X is of the rank only if its distance from the nearest such matrix is not more than rounding.
   function judgeRank({ rank, say }, name, { X, H }) {
     const { values } = svd(X);
     if (rank >= values.length) return; // every matrix
-    const distance = norm(values.slice(rank));
-    const others = values.slice(0, rank).reduce((product, x) => product * x, 1);
-    const measured = X.length === X[0].length && rank === X.length - 1
-      ? `Its determinant differs from 0 by ${show(others * distance)}; rounding explains ` +
-        show(others * norm(H))
-      : `It is ${show(distance)} away from the nearest such matrix; rounding explains ${show(norm(H))}`;
-    if (distance > norm(H)) say(name, "impossible", `The matrix is not of rank ${rank}. ${measured}.`);
-    else say(name, "possible", `The matrix is of rank ${rank} as far as its digits tell. ${measured}.`);
+    const [distance, explained] = [norm(values.slice(rank)), norm(H) + SINGLE * norm(X)];
+    const isFar = distance > explained;
+    say(name, isFar ? "impossible" : "possible", `The matrix is ${isFar ? "not " : ""}of rank ${rank}` +
+      `${isFar ? "" : " as far as its digits tell"}: it is ${show(distance)} away from the nearest such matrix, and ` +
+      `the rounding of its entries explains up to ${show(explained)}.`);
   }
 
   function judgeDescent(task, resultsOf) {
-    const { A, m, n, rank, floor, matrix, say, read } = task;
+    const { A, m, n, count, rank, matrix, number, say, read } = task;
     const U = read("sgd-u", matrix(m, rank));
     const V = read("sgd-v", matrix(n, rank));
     const product = read("sgd-reconstruction", matrix(m, n));
-    const loss = read("sgd-loss", task.loss());
+    const typed = read("sgd-loss", number);
     const ofFactors = U && V && multiply(U, V);
     if ((U || V) && !ofFactors) say("sgd-u sgd-v", "cannot be told", "U and V are needed, both.");
-    if (ofFactors && product) {
+    if (product && !ofFactors) judgeRank(task, "sgd-reconstruction", product);
+    if (product && ofFactors) {
       judgeEntries(say, "sgd-u sgd-v sgd-reconstruction", "The product", product, ofFactors, "U Vᵀ");
-    } else if (product) {
-      judgeRank(task, "sgd-reconstruction", product);
     }
-    const losses = [];
-    if (product) losses.push(["sgd-reconstruction", "the product", squaredError(A, product)]);
-    if (ofFactors) losses.push(["sgd-u sgd-v", "U and V", squaredError(A, ofFactors)]);
-    if (loss) {
-      for (const [names, title, range] of losses) judgeLoss(say, `${names} sgd-loss`, title, loss, range, m * n);
-      losses.unshift(["sgd-loss", loss.text, loss]);
+    const losses = [["sgd-reconstruction", "the product", product], ["sgd-u sgd-v", "U and V", ofFactors]]
+      .filter(([, , X]) => X).map(([names, title, X]) => [names, title, squaredError(A, X)]);
+    if (!typed && !losses.length) return;
+    for (const [names, title, range] of typed ? losses : []) {
+      judgeLoss(say, `${names} sgd-loss`, title, typed, range, count);
     }
-    if (!losses.length) return null;
-    const [names, title, range] = losses[0];
-    if (isBelow(range, floor)) {
-      const asMean = loss && m * n * loss.x >= floor
-        ? ` (As the mean of ${m * n} squares it would stand for the sum ${show(m * n * loss.x)}.)` : "";
-      say(names, "impossible", `The loss ${show(range.x, range.decimals)} is below the floor, ` +
-        `${show(floor, range.decimals)}: no matrix of rank ${rank} comes so near to A.${asMean}`);
-    } else {
-      const place = loss ? `within rounding of ${title}` : `at the loss of ${title}, ${inWords(range)}`;
-      judgeSeeds(say, names, resultsOf({ A, rank }), run => run.loss, range.printed ?? range, `end ${place}`);
-    }
-    return loss;
+    const [names, title, range] = losses[0] ?? ["sgd-loss", "", typed];
+    const canBe = ([, , toSum]) => through(typed, toSum, count).high >= task.floor.low;
+    const forms = !typed ? [] : losses.length ? formsOf(typed, range, count) : [SUM];
+    const form = forms.find(canBe) ?? forms[0];
+    const runs = resultsOf({ A, rank });
+    if (form) judgeEnds(task, runs, "sgd-loss", typed, form);
+    else judgeEnds(task, runs, names, { ...range, title: `The loss of ${title}, ${inWords(range)},` }, SUM);
   }
 
-  function judgeLoss(say, names, title, loss, range, count) {
-    if (meet(loss, range)) {
-      say(names, "agrees", `The loss of ${title} is ${inWords(range)}.`);
-      return;
+  // Whether a run can end where the typed number says, and how many seeds print it, to four decimals at most. In the
+  // place of a number stands a range with a title.
+  function judgeEnds({ count, rank, floor, say }, runs, names, typed, [name, form, toSum]) {
+    const title = typed.title ?? `${typed.text}, ${name},`;
+    const text = typed.x.toFixed(4);
+    const printed = typed.reach < 5e-5 ? { ...around(Number(text), 5e-5), text } : typed;
+    const hitsAs = ([, of]) => runs.filter(run => run && meet(printed, around(of(run.loss, count), 0))).length;
+    const others = name === SUM[0] && typed.text && runs.length === SEEDS && !hitsAs(SUM) ? FORMS.filter(hitsAs) : [];
+    const aside = others.map(other => ` As ${other[0]} it is what ${hitsAs(other)} of ${ALL_SEEDS} seeds print.`).join("");
+    if (through(typed, toSum, count).high < floor.low) {
+      say(names, "impossible", `${title} is below the floor, ${show(floor.x, typed.decimals)}: no matrix of rank ` +
+        `${rank} comes so near to A.${aside}`);
+    } else {
+      const place = typed.text ? `print ${printed.text} as ${name}` : `end at ${title.replace("The", "the").slice(0, -1)}`;
+      judgeSeeds(say, names, runs, run => form(run.loss, count), printed, place, aside);
     }
-    const mistake = nameMistake(loss, {
-      "the mean of the squares; the loss is their sum": range.x / count,
-      "the root of the loss": Math.sqrt(range.x),
-    });
-    say(names, "does not agree",
-      `${loss.text} is not the loss of ${title}: that is ${inWords(range)}.${mistake}`);
+  }
+
+  function judgeLoss(say, names, title, typed, range, count) {
+    const [found] = formsOf(typed, range, count);
+    const remark = !found ? `, and not ${typed.text}` : found === SUM ? "" : `; ${typed.text} is ${found[0]}`;
+    say(names, found ? "agrees" : "does not agree", `The loss of ${title} is ${inWords(range)}${remark}.`);
   }
 
   // Whether some of a thousand seeds end in the range. If none does, a run from another start still may.
-  function judgeSeeds(say, names, runs, measure, range, place) {
-    const all = SEEDS.toLocaleString("en");
+  function judgeSeeds(say, names, runs, measure, range, place, aside = "") {
     if (runs.length < SEEDS) {
-      say(names, "cannot be told", `Counting how many of ${all} seeds ${place} …`);
+      say(names, "counting", `${runs.length} of ${ALL_SEEDS} seeds are run.`);
       return;
     }
     const results = runs.filter(Boolean).map(measure).sort((a, b) => a - b);
@@ -310,44 +299,44 @@
     const diverged = runs.length > results.length ? ` ${runs.length - results.length} seeds diverge.` : "";
     const others = hits ? "" : " Another start, more or fewer epochs or another learning rate may.";
     say(names, hits ? "possible" : "cannot be told",
-      `${hits || "None"} of ${all} seeds ${place}.${spread}${diverged}${others}`);
+      `${hits || "None"} of ${ALL_SEEDS} seeds ${place}.${spread}${diverged}${others}${aside}`);
   }
 
-  function judgeSvd(task, descent) {
-    const { A, m, n, rank, values, approximate, floor, say, read } = task;
-    const matrix = read("svd-matrix", task.matrix(m, n));
-    const loss = read("svd-loss", task.loss());
-    if (loss && meet(loss, around(floor, 0))) {
-      say("svd-loss", "agrees", `${loss.text} is the loss of the truncated SVD at rank ${rank}.`);
+  function judgeSvd({ A, m, n, count, rank, values, approximate, floor, matrix, number, say, read }) {
+    const typed = read("svd-matrix", matrix(m, n));
+    const loss = read("svd-loss", number);
+    const [form] = loss ? formsOf(loss, floor, count) : [];
+    if (form) {
+      const remark = form === SUM ? "" : `, as ${form[0]}; the loss, their sum, is ${show(floor.x)}`;
+      say("svd-loss", "agrees", `${loss.text} is the loss of the truncated SVD at rank ${rank}${remark}.`);
     } else if (loss) {
-      const mistake = nameMistake(loss, {
-        "the mean of the squares; the loss is their sum": floor / (m * n),
-        "the norm of the difference; the loss is its square": Math.sqrt(floor),
-      });
-      const nearer = descent && descent.high < loss.low
-        ? ` The loss of gradient descent, ${descent.text}, is smaller, and nothing of rank ${rank} has a ` +
-          "smaller loss than the truncated SVD." : "";
+      const mistake = transposed({ A, rank, values, approximate }).some(x => formsOf(loss, x, count).length)
+        ? " It comes out where V stands in the place of Vᵀ, which torch.linalg.svd has returned." : "";
       say("svd-loss", "impossible", `${loss.text} is not the loss of a truncated SVD at rank ${rank}: that is ` +
-        `${show(floor, loss.decimals)} for every method.${mistake}${nearer}`);
+        `${show(floor.x, loss.decimals)} for every method.${mistake}`);
     }
-    if (!matrix) return;
-    const gap = values[rank - 1] - (values[rank] ?? 0);
-    if (gap <= SINGLE * values[0]) {
-      say("svd-matrix", "cannot be told",
-        `Singular values ${rank} and ${rank + 1} are equal: A has more than one truncated SVD.`);
-    } else {
-      const reach = SINGLE * values[0] * values[rank - 1] / gap; // in single precision, ill-conditioned
-      const best = { X: approximate(rank), H: A.map(row => row.map(() => reach)) };
-      judgeEntries(say, "svd-matrix", "The matrix", matrix, best, "the truncated SVD");
-    }
-    if (loss) judgeLoss(say, "svd-matrix svd-loss", "the matrix", loss, squaredError(A, matrix), m * n);
+    if (!typed) return;
+    // In single precision it is ill-conditioned; with equal singular values there is more than one.
+    const reach = SINGLE * values[0] * values[rank - 1] / (values[rank - 1] - (values[rank] ?? 0));
+    const best = { X: approximate(rank), H: A.map(row => row.map(() => reach)) };
+    judgeEntries(say, "svd-matrix", "The matrix", typed, best, "the truncated SVD");
+    if (loss) judgeLoss(say, "svd-matrix svd-loss", "the matrix", loss, squaredError(A, typed), count);
+  }
+
+  // The losses of U S V, with V in the place of Vᵀ, truncated and whole: the signs of the singular vectors are
+  // arbitrary, and here they decide.
+  function transposed({ A, rank, values, approximate }) {
+    const n = values.length;
+    if (A.length !== A[0].length || n > 8) return [];
+    const signs = Array.from({ length: 2 ** (n - 1) }, (_, s) => values.map((_, k) => (s >> k) & 1 ? -1 : 1));
+    return signs.flatMap(some => [rank, n].map(kept => squaredError(A, exactly(approximate(kept, some)))));
   }
 
   function judgeCompletion(task, resultsOf) {
     const { A, m, n, rank, say, read } = task;
     const matrix = read("completed-matrix", task.matrix(m, n));
-    const mean = read("completed-mse", task.loss(m * n));
-    const mask = (matrix || mean) && read("M", text => {
+    const typed = read("completed-mse", task.number);
+    const mask = (matrix || typed) && read("M", text => {
       const { X } = task.matrix(m, n)(text);
       const marks = X.flat();
       if (marks.every(x => x === 0 || x === 1) && marks.includes(1)) return X;
@@ -358,82 +347,94 @@
     const hidden = places(A).filter(([i, j]) => !mask[i][j]);
     if (matrix) {
       judgeRank(task, "completed-matrix", matrix);
-      judgeFit(task, matrix, observed, () => resultsOf({ A, M: mask, rank }));
-      if (hidden.length) judgeHidden(task, matrix, hidden);
+      judgeFit(task, matrix, observed, hidden, resultsOf({ A, M: mask, rank }));
     }
-    if (mean) judgeMean(task, { matrix, mean, observed, hidden });
+    if (typed) judgeCompletedError(task, { matrix, typed, observed, hidden });
   }
 
-  function judgeFit({ A, say }, matrix, observed, masked) {
-    const { wrong, largest } = compare({ X: A, H: A.map(row => row.map(() => 0)) }, matrix, observed);
-    if (!wrong) {
-      say("completed-matrix", "possible", "It fits all observed entries, as far as its digits tell.");
+  // Whether it fits the observed entries, and whether it fits the hidden ones as if nothing were hidden.
+  function judgeFit(task, matrix, observed, hidden, runs) {
+    const { A, say } = task;
+    const error = ({ U, V }, [i, j]) => A[i][j] - dot(U[i], V[j]);
+    const nearest = Math.min(...runs.filter(Boolean).map(run => sum(places(A).map(at => error(run, at) ** 2))));
+    const { x, high } = squaredError(A, matrix);
+    const { wrong, largest } = compare(exactly(A), matrix, observed);
+    if (hidden.length && runs.length === SEEDS && high < nearest) {
+      say("completed-matrix", "cannot be told", `Over all entries it is nearer to A, ${show(x)}, than each of ` +
+        `${ALL_SEEDS} seeds with this mask, ${show(nearest)} or more: as a run in which nothing is hidden.`);
       return;
     }
-    const { gap, reach, place } = largest;
-    const miss = ({ U, V }) => Math.max(...observed.map(([i, j]) => Math.abs(A[i][j] - dot(U[i], V[j]))));
-    judgeSeeds(say, "completed-matrix", masked(), miss, { low: gap - reach, high: Infinity },
-      `miss an observed entry by as much as this matrix, ${show(gap)} at ${place}, or by more`);
+    if (wrong) {
+      const worst = run => Math.max(...observed.map(at => Math.abs(error(run, at))));
+      const { gap, reach, place } = largest;
+      judgeSeeds(say, "completed-matrix", runs, worst, { low: gap - reach, high: Infinity },
+        `miss an observed entry by as much as this matrix, ${show(gap)} at ${place}, or by more`);
+    } else {
+      say("completed-matrix", "possible", "It fits all observed entries, as far as its digits tell.");
+    }
+    if (hidden.length) judgeHidden(task, matrix, hidden, largest.gap);
   }
 
   // With two gaps in a 3 x 3 matrix and rank 2, the exact completions are a curve: the determinant is 0.
-  function judgeHidden({ A, m, n, rank, say }, { X, H }, hidden) {
-    const each = valueOf => hidden.map(valueOf).join(" and ");
-    const errors = each(([i, j]) => show(Math.abs(A[i][j] - X[i][j])));
+  function judgeHidden({ A, m, n, rank, say }, { X, H }, hidden, missed) {
+    const each = entry => hidden.map(entry).join(" and ");
     let curve = "";
     if (m === 3 && n === 3 && rank === 2 && hidden.length === 2) {
       const [[i, j], [k, l]] = hidden;
       // As a function of the second hidden entry, the determinant is a straight line.
-      const onCurve = x => {
+      const curveAt = x => {
         const at = y => determinant(replace(A, [[i, j, x], [k, l, y]]));
         return at(0) / (at(0) - at(1));
       };
       const x = X[i][j];
-      const ends = [x - H[i][j], x + H[i][j]].map(onCurve);
+      const ends = [x - H[i][j], x + H[i][j]].map(curveAt);
       const exact = { low: Math.min(...ends), high: Math.max(...ends) };
       curve = meet(around(X[k][l], H[k][l]), exact) ? " They lie on the curve of exact completions."
-        : ` They do not lie on the curve of exact completions, where ${show(x)} goes with ${show(onCurve(x))}.`;
+        : ` On the curve of exact completions ${show(x)} goes with ${show(curveAt(x))}: but this matrix misses ` +
+          `observed entries by up to ${show(missed)}.`;
     }
     say("completed-matrix", "", `The hidden entries are ${each(([i, j]) => show(X[i][j]))}; those of A are ` +
-      `${errors} away.${curve}`);
+      `${each(([i, j]) => show(Math.abs(A[i][j] - X[i][j])))} away.${curve}`);
   }
 
-  function judgeMean({ A, m, n, rank, floor, say }, { matrix, mean, observed, hidden }) {
-    const count = m * n;
+  // What the typed number is of the matrix's errors, and what it is where the gaps are filled with the mean.
+  function judgeCompletedError({ A, count, rank, floor, say }, { matrix, typed, observed, hidden }) {
     const average = sum(observed.map(([i, j]) => A[i][j])) / observed.length;
     const filled = sum(hidden.map(([i, j]) => (A[i][j] - average) ** 2));
-    const worse = hidden.length && mean.low > filled
-      ? ` To fill the gaps with the mean of the observed entries would be better: ${show(filled / count)}.` : "";
-    if (isBelow(mean, floor)) {
-      say("completed-mse", "impossible", `No matrix of rank ${rank} has a mean squared error below ` +
-        `${show(floor / count)}, the floor over ${count} entries.`);
-    } else if (!matrix) {
-      say("completed-mse", "cannot be told", `The completed matrix is needed.${worse}`);
-    }
-    if (!matrix) return;
-    const range = squaredError(A, matrix);
-    const share = { x: range.x / count, low: range.low / count, high: range.high / count };
-    if (meet(mean, range)) {
-      say("completed-mse", "agrees", `The mean squared error of the matrix is ${inWords(share)}.${worse}`);
+    if (!matrix) {
+      const isBelow = FORMS.every(([, , toSum]) => through(typed, toSum, count).high < floor.low);
+      say("completed-mse", isBelow ? "impossible" : "cannot be told", isBelow
+        ? `No matrix of rank ${rank} has a mean squared error below ${show(floor.x / count)}, nor is it a sum or a root.`
+        : "The completed matrix is needed.");
       return;
     }
-    const withZeros = replace(A, hidden.map(([i, j]) => [i, j, 0]));
-    const mistake = nameMistake(mean.printed, {
-      "the error against a matrix with 0 in its gaps, which A is not": squaredError(withZeros, matrix).x / count,
-      "the sum of the squares": range.x,
-      "the mean over the hidden entries": squaredError(A, matrix, hidden).x / hidden.length,
-      "the mean over the observed entries": squaredError(A, matrix, observed).x / observed.length,
-    });
-    say("completed-mse", "does not agree", `${mean.text} is not the mean squared error of the matrix: that is ` +
-      `${inWords(share)}.${mistake}${worse}`);
+    const zeros = replace(A, hidden.map(at => [...at, 0]));
+    const meanings = [
+      ["over all entries", places(A), A], ["over the hidden ones", hidden, A], ["over the observed ones", observed, A],
+      ["against a matrix with 0 in its gaps, which A is not", places(A), zeros],
+    ].flatMap(([where, at, B]) => formsOf(typed, squaredError(B, matrix, at), at.length)
+      .map(form => ({ where, at, form, isRight: B === A })));
+    const [meaning] = meanings;
+    if (meaning?.isRight) {
+      const { where, at, form: [name, form] } = meaning;
+      const filler = form(filled, at.length);
+      const better = hidden.length && at !== observed && typed.low > filler
+        ? ` To fill the gaps with the mean of the observed entries would be better: ${show(filler)}.` : "";
+      const own = through(squaredError(A, matrix, at), form, at.length);
+      say("completed-mse", "agrees", `${typed.text} is ${name} ${where}: ${inWords(own)}.${better}`);
+    } else {
+      const found = meaning ? ` It is ${meaning.form[0]} ${meaning.where}.` : "";
+      const own = squaredError(A, matrix).x;
+      say("completed-mse", "does not agree", `${typed.text} is neither the sum of the matrix's squared errors, ` +
+        `${show(own)}, nor their mean, ${show(own / count)}, nor a root of these.${found} With the mean of the ` +
+        `observed entries in the gaps the sum is ${show(filled)}, and the mean ${show(filled / count)}.`);
+    }
   }
 
   // ------------------------------------------------------------------ in the page
-  function start(page) {
+  function mount(page) {
     const fields = [...page.querySelectorAll("textarea, input")];
-    const status = page.querySelector("output");
     const done = new Map(); // the runs of each call of sgd
-    const shown = {}; // the verdicts in the page, by group
     let wanted = []; // the calls that the newest verdicts need
     let timer = null;
 
@@ -461,21 +462,17 @@
         if (problem) problem[2] = `${field.labels[0].firstChild.data.trim()}: ${problem[2]}`;
       }
       for (const [group, list] of Object.entries(verdicts)) {
-        if (shown[group] === String(list)) continue; // new elements cost a layout of the page
-        shown[group] = String(list);
         page.querySelector(`[data-group="${group}"]`).replaceChildren(...list.map(writeVerdict));
       }
-      const counts = Object.entries(SUMMARY).map(([sign, summary]) => {
-        const count = all.filter(([, verdict]) => SIGNS[verdict] === sign).length;
-        return count ? `${count} ${summary}` : "";
-      });
-      const summary = counts.filter(Boolean).join(", ");
-      status.textContent = `${summary || "Nothing to judge: A, the rank and a number are needed"}.`;
+      const countOf = sign => all.filter(([, verdict]) => SIGNS[verdict] === sign).length;
+      const counts = Object.entries(SUMMARY).filter(([sign]) => countOf(sign));
+      const summary = counts.map(([sign, words]) => `${countOf(sign)} ${words}`).join(", ");
+      page.querySelector("output").textContent = summary || "Nothing to judge: A, the rank and a number are needed";
       timer ??= requestAnimationFrame(slice);
     }
 
-    function fill(valueOf) {
-      for (const field of fields) field.value = valueOf(field);
+    function fill(textOf) {
+      for (const field of fields) field.value = textOf(field);
       update();
     }
 
@@ -491,7 +488,7 @@
     item.dataset.about = names;
     if (verdict) {
       const label = document.createElement("strong");
-      label.className = `verdict ${CLASSES[SIGNS[verdict]] ?? "qualified"}`;
+      label.className = `verdict ${{ "✓": "reproduced", "✗": "refuted" }[SIGNS[verdict]] ?? "qualified"}`;
       label.textContent = `${SIGNS[verdict]} ${verdict}`;
       item.append(label, ": ");
     }
@@ -499,5 +496,5 @@
     return item;
   }
 
-  document.querySelectorAll(".possible").forEach(start);
+  document.querySelectorAll(".possible").forEach(mount);
 })();

@@ -4,6 +4,7 @@
 (() => {
   const { bytesOf, dot } = window.mf;
   const ROWS = 12; // films offered for stars to begin with
+  const HITS = 6; // films offered for a search
 
   // The newcomer's lists, as the cells of section 5.2 compute them. rated: pairs of a film and its stars.
   function recommend({ mu, b, U, W, decay }, rated) {
@@ -20,10 +21,32 @@
       const added = rated.map((_, p) => u.reduce((sum, x, k) => sum + x * v[k][p], 0));
       const unmasked = rated.map(([j, stars]) => stars * dot(W[i], W[j]));
       return [
-        { score: mu + b[i] + c + total(added), reason: largest(added) },
+        { score: mu + b[i] + c + total(added), reason: largest(added), moved: total(added) },
         { score: total(unmasked), reason: largest(unmasked.map((x, p) => x / sizes[p])) },
       ];
     });
+  }
+
+  // Both lists: of each film its number, and what stands below its title. A film is there because of one that is
+  // rated if it would not be there without it.
+  function listsOf(model, rated) {
+    const scores = recommend(model, rated);
+    const top = score => best(model.titles.map((_, i) => [i, score(i)]), rated).slice(0, model.length).map(([i]) => i);
+    const forEverybody = [top(i => model.b[i]), top(i => -(model.popular.indexOf(i) + 1 || Infinity))];
+    const without = rated.map(() => null); // both lists without the stars of a film, when they are asked for
+    const listsWithout = reason => {
+      const others = rated.filter((_, p) => p !== reason);
+      const of = recommend(model, others);
+      return [top(i => of[i][0].score), others.length ? top(i => of[i][1].score) : []];
+    };
+    return [0, 1].map(number => top(i => scores[i][number].score).map(i => {
+      const { score, reason, moved } = scores[i][number];
+      without[reason] ??= listsWithout(reason);
+      let why = "because of several of yours";
+      if (!without[reason][number].includes(i)) why = `because of ${model.titles[rated[reason][0]]}`;
+      else if (forEverybody[number].includes(i)) why = `${["liked", "rated"][number]} by nearly everybody`;
+      return { film: i, moved, note: number ? why : `${Math.min(5, score).toFixed(1)} stars, ${why}` };
+    }));
   }
 
   // X with A X = B, by Gauss and Jordan; A is symmetric with a positive diagonal, so no row is exchanged.
@@ -44,11 +67,16 @@
   const total = numbers => numbers.reduce((sum, x) => sum + x, 0);
   const largest = numbers => numbers.indexOf(Math.max(...numbers));
 
-  // The best films of one list, best first, without those that are rated.
-  function best(scores, list, rated, length) {
+  // Pairs of a film and its score, the best first, without films that are rated.
+  function best(films, rated) {
     const seen = new Set(rated.map(([i]) => i));
-    const films = scores.map((of, i) => [i, of[list]]).filter(([i]) => !seen.has(i));
-    return films.sort(([, x], [, y]) => y.score - x.score).slice(0, length);
+    return films.filter(([i]) => !seen.has(i)).sort(([, x], [, y]) => y - x);
+  }
+
+  // A title as one types it: "Matrix, The (1999)" and "the matrix" have the same words.
+  function wordsOf(title) {
+    const plain = title.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+    return plain.match(/[\p{L}\p{N}]+/gu) ?? [];
   }
 
   // Factors come as whole numbers of 16 bits, column by column, with a unit for each column.
@@ -58,70 +86,104 @@
     return Array.from({ length: count }, (_, i) => units.map((unit, k) => unit * numbers[k * count + i]));
   }
 
-  function come(figure) {
+  function mount(figure) {
     figure.dataset.live = "";
     const data = JSON.parse(figure.querySelector("script").textContent);
     const model = { ...data, U: unpack(data.U), W: unpack(data.W), b: unpack(data.b).map(([x]) => x) };
     const form = figure.querySelector("form");
     const search = form.querySelector("[type=search]");
+    const hits = form.querySelector(".hits");
     const rows = form.querySelector(".stars");
-    const status = figure.querySelector(".status");
-    const lists = [...figure.querySelectorAll(".lists ol")];
-    const numberOf = new Map(data.titles.map((title, i) => [title, i]));
+    const words = data.titles.map(wordsOf);
     const given = new Map(data.mine);
 
     function offer(i) {
       const row = document.createElement("fieldset");
       const radio = stars => `<label><input type="radio" name="film${i}" value="${stars}" data-lm-suppress-shortcuts ` +
-        `aria-label="${stars} star${stars > 1 ? "s" : ""}"${given.get(i) === stars ? " checked" : ""}>★</label>`;
-      row.innerHTML = `<legend></legend><span>${[1, 2, 3, 4, 5].map(radio).join("")}</span>`;
+        `aria-label="${stars} star${stars > 1 ? "s" : ""}"${given.get(i) === stars ? " checked" : ""}></label>`;
+      row.innerHTML = `<legend></legend><span>${[1, 2, 3, 4, 5].map(radio).join("")}</span>` +
+        '<button type="button" aria-label="Take the stars back">✕</button>';
       row.firstChild.textContent = data.titles[i];
+      row.dataset.film = i;
       return row;
     }
 
     function show() {
       const rated = [...given];
-      const isEmpty = rated.length === 0;
-      const scores = isEmpty ? [] : recommend(model, rated);
-      lists.forEach((list, number) => {
-        list.replaceChildren(...best(scores, number, rated, data.length).map(([i, { reason }]) => {
+      const lists = rated.length ? listsOf(model, rated) : [[], []];
+      figure.querySelectorAll(".lists ol").forEach((list, number) => {
+        list.replaceChildren(...lists[number].map(({ film, note }) => {
           const item = document.createElement("li");
           const small = document.createElement("small");
-          const [film, stars] = rated[reason];
-          small.textContent = `because you gave ${stars} to ${data.titles[film]}`;
-          item.append(`${data.titles[i]} `, small);
+          small.textContent = note;
+          item.append(`${data.titles[film]} `, small);
           return item;
         }));
       });
-      status.textContent = isEmpty ? "Give stars to a film that you know." :
-        `From your stars for ${rated.length} film${rated.length > 1 ? "s" : ""}:`;
+      figure.querySelector(".status").textContent = finding(rated, lists[0].map(({ moved }) => moved));
     }
 
-    rows.onchange = event => {
-      given.set(Number(event.target.name.slice(4)), Number(event.target.value));
+    function finding(rated, moved) {
+      if (!rated.length) return "Give stars to a film that you know.";
+      if (rated.length === 1) {
+        return "From your stars for one film. The second list is the same for 1 and for 5 of them: without a mask a score " +
+          "is a multiple of your stars, and to have rated a film counts as to like it.";
+      }
+      const [least, most] = [Math.min(...moved), Math.max(...moved)].map(x => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(2)}`);
+      return `From your stars for ${rated.length} films. In the first list their factors move a prediction by ${least} ` +
+        `to ${most}; all else is the film's level and yours.`;
+    }
+
+    function add(i) {
+      const row = rows.querySelector(`[data-film="${i}"]`) ?? offer(i);
+      rows.prepend(row);
+      (row.querySelector(":checked") ?? row.querySelector("input")).focus();
+      search.value = "";
+      hits.replaceChildren();
+    }
+
+    rows.onchange = ({ target }) => {
+      given.set(Number(target.closest("fieldset").dataset.film), Number(target.value));
+      show();
+    };
+    rows.onclick = ({ target }) => {
+      if (!target.matches("button")) return;
+      const row = target.closest("fieldset");
+      given.delete(Number(row.dataset.film));
+      for (const radio of row.querySelectorAll("input")) radio.checked = false;
+      row.querySelector("input").focus();
       show();
     };
     search.oninput = () => {
-      const i = numberOf.get(search.value);
-      if (i === undefined) return;
-      const row = rows.querySelector(`[name=film${i}]`)?.closest("fieldset") ?? offer(i);
-      rows.prepend(row);
-      row.querySelector(":checked, input").focus();
-      search.value = "";
+      const typed = wordsOf(search.value);
+      const fits = i => typed.every(word => words[i].some(other => other.startsWith(word)));
+      const found = typed.length ? [...words.keys()].filter(fits).sort((i, j) => words[i].length - words[j].length) : [];
+      hits.replaceChildren(...found.slice(0, HITS).map(i => {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.textContent = data.titles[i];
+        button.onclick = () => add(i);
+        return button;
+      }));
+      if (typed.length && !found.length) hits.textContent = `No film of these ${data.titles.length} has such a title.`;
+      if (found.length > HITS) hits.append(` and ${found.length - HITS} more`);
     };
-    form.onsubmit = () => false;
+    form.onsubmit = () => {
+      hits.querySelector("button")?.click();
+      return false;
+    };
     form.onreset = () => {
       given.clear();
       for (const radio of rows.querySelectorAll("input")) radio.defaultChecked = false;
+      hits.replaceChildren();
       setTimeout(show); // when the controls are cleared
     };
-    form.querySelector("datalist").append(...data.titles.map(title => new Option(title)));
-    const others = data.offered.filter(i => !given.has(i)).slice(0, Math.max(0, ROWS - given.size));
+    const others = data.popular.filter(i => !given.has(i)).slice(0, Math.max(0, ROWS - given.size));
     rows.append(...[...given.keys(), ...others].map(offer));
     show();
     form.style.display = "";
   }
 
-  window.mf.recommend = recommend;
-  document.querySelectorAll("figure.films:not([data-live]):has(> script)").forEach(come);
+  Object.assign(window.mf, { recommend, listsOf });
+  document.querySelectorAll("figure.films:not([data-live]):has(> script)").forEach(mount);
 })();

@@ -5,10 +5,18 @@ Sphinx on it. What the notebooks' outputs show is what was checked: nothing is e
 neither the build nor the report needs a network.
 """
 
+import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # for the extensions of this folder
+import yaml
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(HERE))  # for the extensions of this folder
+from gathered import TEMPLATES  # noqa: E402
 
 project = "Matrix factorisation by gradient descent"
 author = "the authors of the notebooks"
@@ -20,8 +28,26 @@ extensions = [
     "sphinxcontrib.bibtex",
     "gathered",
     "page",
-    "repository",
 ]
+
+
+def ask_git(*question):
+    """git's answer, or "" if it has none, as in a copy without .git."""
+    if not (ROOT / ".git").exists():
+        return ""
+    return subprocess.run(
+        ["git", *question], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+
+
+# The project's web page; none if git's address is a folder or a bare host, or has credentials.
+PUBLIC = r"(?:https://|ssh://git@|git@)((?:[\w-]+\.)+[a-z]{2,})[:/]([\w./~-]+?)(?:\.git)?/?"
+on_github = os.environ.get("GITHUB_REPOSITORY")
+origin = f"https://github.com/{on_github}" if on_github else ask_git("remote", "get-url", "origin")
+match = re.fullmatch(PUBLIC, origin)
+address = f"https://{match[1]}/{match[2]}" if match else ""
+citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+citation["version"] = ask_git("describe", "--always", "--tags") or citation["version"]
 
 exclude_patterns = ["bench.md"]  # a part of speed.md
 html_title = project
@@ -30,7 +56,19 @@ html_theme_options = {
     "use_download_button": False,
     "home_page_in_toc": True,
     "show_toc_level": 2,
+    "extra_footer": TEMPLATES.get_template("footer.html").render(citation, address=address),
 }
+if address.startswith("https://github.com/"):  # where Binder and Colab find a notebook
+    html_theme_options |= {
+        "repository_url": address,
+        "repository_branch": "HEAD",
+        "path_to_docs": "notebooks",
+        "launch_buttons": {
+            "binderhub_url": "https://mybinder.org",
+            "colab_url": "https://colab.research.google.com",
+            "notebook_interface": "jupyterlab",
+        },
+    }
 html_sidebars = {"**": ["navbar-logo.html", "search-field.html", "sbt-sidebar-nav.html"]}
 html_context = {"default_mode": "auto"}
 html_math_renderer = "mathml"  # defined in page.py

@@ -68,6 +68,13 @@ def describe_images(app, doctree):
                 image["classes"].append("plot")
 
 
+def drop_launch_buttons(app, pagename, templatename, context, doctree):
+    """Drop the buttons for Binder and Colab from the page whose notebook they do not have."""
+    if pagename == COURSE_PAGE:
+        buttons = context["header_buttons"]
+        buttons[:] = [button for button in buttons if button["label"] != "launch-buttons"]
+
+
 def drop_invalid_roles(app, pagename, templatename, context, doctree):
     """Drop roles and a label of docutils and MyST-NB to which the checker axe-core objects."""
     invalid = r' role="(doc-biblioentry|doc-backlink|list)"| aria-label="Toggle hidden content"'
@@ -87,9 +94,7 @@ def make_single_page(app, pagename, templatename, context, doctree):
     chapter = "|".join(re.findall(r'<span id="document-([\w.-]+)"', body))
     body = re.sub(rf'href="(?:{chapter})\.html#', 'href="#', body)
     body = re.sub(rf'href="({chapter})\.html"', r'href="#document-\1"', body)
-    # No other page or file is beside the PDF.
     inside = rf"#(?!document-)|#document-(?:{chapter})\"|https?:"
-    body = re.sub(rf'<a [^>]*href="(?!{inside})[^>]*>(.*?)</a>', r"\1", body, flags=re.DOTALL)
     body = re.sub(r"<pre>(?=(?:(?!</pre>)[^\n]*\n){30})", '<pre class="long">', body)
     cover, *chapters = re.split(r'(?=<span id="document-)', body)
     contents = ""
@@ -99,7 +104,10 @@ def make_single_page(app, pagename, templatename, context, doctree):
         contents += list_contents(chapter)
     toctree = '<div class="toctree-wrapper'
     cover = cover.replace(toctree, f'<ul class="contents">{contents}</ul>{toctree}', 1)
-    context["body"] = cover + context["theme_extra_footer"] + "".join(chapters)
+    body = cover + context.pop("theme_extra_footer") + "".join(chapters)
+    # No other page or file is beside the PDF.
+    outside = rf'<a [^>]*href="(?!{inside})[^>]*>(.*?)</a>'
+    context["body"] = re.sub(outside, r"\1", body, flags=re.DOTALL)
 
 
 def list_contents(chapter):
@@ -124,5 +132,6 @@ def setup(app):
     app.connect("autodoc-process-docstring", keep_docstring)
     app.connect("source-read", entitle_course_page)
     app.connect("doctree-read", describe_images)
+    app.connect("html-page-context", drop_launch_buttons, priority=900)  # after the theme's own
     app.connect("html-page-context", drop_invalid_roles)
     app.connect("html-page-context", make_single_page)

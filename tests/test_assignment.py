@@ -109,6 +109,7 @@ def test_matrix_teaches(seed):
     assert A.shape == (3, 3) and (~M).sum() == 2
     assert torch.equal(A, load_coursework_matrix()[0]) == (seed == 0)
     assert make_assignment.teaches(A, M, range(1000, 1300)) >= 0.75
+    assert make_assignment.teaches(torch.ones(3, 3), M) == 0  # their mean is the missing entry
 
 
 def test_ratings(build):

@@ -354,6 +354,7 @@ BAD_CALLS = [
     ({"M": M3 * 2}, ValueError, "M has entries other than 0 and 1"),
     ({"A": A3[:0], "M": M3[:0]}, ValueError, "M observes no entry of A"),
     ({"A": BAD}, ValueError, r"A\[0, 1\] is nan"),
+    ({"A": A3 / M3, "M": None}, ValueError, r"A\[1, 0\] is inf"),
     ({"rank": 0}, ValueError, "rank is 0.*at least 1"),
     ({"rank": 2.0}, TypeError, "rank is 2.0.*integer"),
     ({"rank": 10**12}, ValueError, "rank is 1000000000000.*memory"),
