@@ -14,11 +14,10 @@ from IPython.display import display
 from mf_paths import DATA, HERE
 
 MIME = "application/vnd.mf-claim+json"  # in a notebook's outputs, for the table of all claims
-OPEN = "needs the course's data"  # until check is given the value that decides
-VERDICTS = {"reproduced": "✓", "refuted": "✗", "qualified": "≈", OPEN: "…"}
-RELATIONS = {"at most": np.less_equal, "at least": np.greater_equal}  # of reported to recomputed
+OPEN = "needs the course's data"  # until check is given the range that decides
+VERDICTS = {"reproduced": "✓", "refuted": "✗", "qualified": "≈", OPEN: "…", "undecided": "…"}
 REQUIRED = ["section", "words", "found", "tolerance", "reason", "verdict", "why"]
-OPTIONAL = ["recomputed", "reported", "relation", "says", "row"]
+OPTIONAL = ["recomputed", "reported", "relation", "says", "row", "otherwise"]
 
 
 class ClaimError(AssertionError):
@@ -43,18 +42,19 @@ class Claim(namedtuple("Claim", ["name", *REQUIRED, *OPTIONAL], defaults=[None] 
         display({"text/plain": entry.line(shown), "text/html": box, MIME: record}, raw=True)
 
     def compare(self, value) -> str:
-        """The verdict, which of an open claim the value decides; ClaimError if it contradicts."""
+        """The verdict, which of an open claim the range decides; ClaimError if value is wrong."""
         computed = f"claim {self.name}: computed {value}"
         near = partial(np.allclose, rtol=0, atol=self.tolerance)
-        expected = self.reported if self.verdict == OPEN else self.recomputed
+        expected = [self.reported] * 2 if self.verdict == OPEN else self.recomputed
         has_shape = _shape(value) == _shape(expected)
-        is_near = has_shape and near(value, expected)
         if self.verdict == OPEN and has_shape:
-            return "reproduced" if is_near else "refuted"
-        if not is_near:
+            lowest, highest = value
+            is_within = lowest - self.tolerance <= self.reported <= highest + self.tolerance
+            return "reproduced" if is_within else self.otherwise
+        if not (has_shape and near(value, expected)):
             raise ClaimError(f"{computed}, not {expected} within {self.tolerance:g}: {self.reason}")
         if self.reported is not None:
-            agrees = np.all(RELATIONS.get(self.relation, near)(self.reported, value))
+            agrees = self.reported <= value if self.relation else near(self.reported, value)
             if self.verdict == ("refuted" if agrees else "reproduced"):
                 raise ClaimError(f"{computed}, reported {self.reported}: not {self.verdict}")
         return self.verdict
@@ -115,7 +115,8 @@ def ledger(file=DATA / "claims.toml") -> dict[str, Claim]:
             "reported": shape is not None and reported == shape,
             "tolerance": _shape(entry.tolerance) == () and entry.tolerance >= 0,
             "verdict": entry.verdict in list(VERDICTS),
-            "relation": entry.relation in [None, *RELATIONS],
+            "relation": entry.relation in [None, "at most"],
+            "otherwise": entry.otherwise in (["refuted", "undecided"] if is_open else [None]),
         }
         if wrong := {field: fields.get(field) for field, valid in is_valid.items() if not valid}:
             raise ValueError(f"{file}: claim {name}: {wrong} cannot be: see the file's head")

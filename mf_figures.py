@@ -263,15 +263,16 @@ def packed_ratings(A, fit, valid):
 
 
 # ------------------------------------------------------------------ rate films
-def rate_films(model, titles, mine, popular, lists, decay):
+def rate_films(model, titles, places, mine, popular, lists, decay):
     """Films to give stars to; live/recommend.js makes 5.2's lists of them.
 
-    model, titles and decay are 5.2's; mine has the stars to begin with, by title;
+    model, titles, decay and places, the map, are 5.2's; mine has the stars to begin with, by title;
     popular the numbers of the best-known films, the best-known first; lists what
     5.2's recommend returns for these stars.
     """
     mu, b, U, W = model
     data = {name: packed(X) for name, X in (("U", U.T), ("W", W.T), ("b", b[None]))}
+    data["places"] = packed(places.T)
     data |= {"mu": mu.item(), "decay": decay, "titles": titles, "length": len(lists)}
     data["mine"] = [[titles.index(title), stars] for title, stars in mine.items()]
     data["popular"] = popular
@@ -303,6 +304,8 @@ FILMS = """<figure class="films">
 <div class="lists">
 {lists}
 </div>
+<div class="map" style="display:none"><output></output>
+<svg role="img" aria-label="The map of films: the search marks its hits"></svg></div>
 <script type="application/json">
 {data}
 </script>

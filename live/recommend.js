@@ -86,6 +86,34 @@
     return Array.from({ length: count }, (_, i) => units.map((unit, k) => unit * numbers[k * count + i]));
   }
 
+  // Dots at these places. The nearest to the pointer is named, and a click picks it. mark gives a class to dots.
+  function drawMap(box, places, titles, pick) {
+    const svg = box.querySelector("svg");
+    const ends = [0, 1].map(k => [Math.min, Math.max].map(end => end(...places.map(place => place[k]))));
+    const [[left, right], [bottom, top]] = ends;
+    const points = places.map(([x, y]) => [700 * (x - left) / (right - left), 400 * (top - y) / (top - bottom)]);
+    svg.setAttribute("viewBox", "-8 -8 716 416");
+    svg.innerHTML = points.map(([x, y]) => `<circle cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="3"/>`).join("");
+    const dots = [...svg.children];
+    const mark = (name, films) => {
+      const marked = new Set(films);
+      dots.forEach((dot, i) => dot.classList.toggle(name, marked.has(i)));
+      if (name !== "rated") box.querySelector("output").textContent = films.length === 1 ? titles[films[0]]
+        : "The films, by the first two directions of the fit: point at one, and click to give it stars.";
+    };
+    const nearest = event => {
+      const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+      const far = points.map(([px, py]) => Math.hypot(px - x, py - y));
+      return far.indexOf(Math.min(...far));
+    };
+    svg.onpointermove = event => mark("near", [nearest(event)]);
+    svg.onpointerleave = () => mark("near", []);
+    svg.onclick = event => pick(nearest(event));
+    mark("near", []);
+    box.style.display = "";
+    return { mark };
+  }
+
   function mount(figure) {
     figure.dataset.live = "";
     const data = JSON.parse(figure.querySelector("script").textContent);
@@ -95,6 +123,7 @@
     const hits = form.querySelector(".hits");
     const rows = form.querySelector(".stars");
     const words = data.titles.map(wordsOf);
+    const map = drawMap(figure.querySelector(".map"), unpack(data.places), data.titles, add);
     const given = new Map(data.mine);
 
     function offer(i) {
@@ -110,6 +139,7 @@
 
     function show() {
       const rated = [...given];
+      map.mark("rated", [...given.keys()]);
       const lists = rated.length ? listsOf(model, rated) : [[], []];
       figure.querySelectorAll(".lists ol").forEach((list, number) => {
         list.replaceChildren(...lists[number].map(({ film, note }) => {
@@ -140,6 +170,7 @@
       (row.querySelector(":checked") ?? row.querySelector("input")).focus();
       search.value = "";
       hits.replaceChildren();
+      map.mark("found", []);
     }
 
     rows.onchange = ({ target }) => {
@@ -158,6 +189,7 @@
       const typed = wordsOf(search.value);
       const fits = i => typed.every(word => words[i].some(other => other.startsWith(word)));
       const found = typed.length ? [...words.keys()].filter(fits).sort((i, j) => words[i].length - words[j].length) : [];
+      map.mark("found", found);
       hits.replaceChildren(...found.slice(0, HITS).map(i => {
         const button = document.createElement("button");
         button.type = "button";

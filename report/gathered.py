@@ -19,7 +19,6 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     undefined=StrictUndefined,
 )
-TEACHING = "sgd-u svd-loss two-formulas completed-mse high-mse-causes rating-error".split()
 TEMPLATES.globals["symbols"] = mf_claims.VERDICTS
 
 
@@ -48,9 +47,9 @@ def group_claims(folder):
     return list(rows.values())
 
 
-def show_claims(folder, template, keep=lambda claim: True):
-    """The rows of claims that are kept, and how many there are of each verdict."""
-    rows = [row for row in group_claims(folder) if keep(row[0]["claim"])]
+def show_claims(folder, template):
+    """The rows of claims, and how many there are of each verdict."""
+    rows = group_claims(folder)
     counts = Counter(row[0]["claim"].verdict for row in rows)
     return fill_template(template, rows=rows, counts=counts)
 
@@ -117,10 +116,8 @@ def set_substitutions(app, config):
     folder = Path(app.srcdir)
     config.myst_substitutions = list_values(folder) | {
         "scoreboard": show_claims(folder, "scoreboard.html"),
-        "six": show_claims(folder, "six.html", lambda claim: claim.name in TEACHING),
         "passages": show_claims(folder, "passages.html"),
         "answers": show_answers(folder),
-        "numbers": show_claims(folder, "numbers.html", lambda claim: claim.reported is not None),
         "completions": show_first(folder, "3.1"),
         "factors": show_first(folder, "4.1"),
         "photo": show_first(folder, "2.1"),

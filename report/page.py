@@ -102,7 +102,7 @@ def make_single_page(app, pagename, templatename, context, doctree):
     body = "".join(part for part in parts if not part.startswith(course))
     body = re.sub(r'<a class="headerlink".*?</a>', "", body)
     chapter = "|".join(re.findall(r'<span id="document-([\w.-]+)"', body))
-    body = re.sub(rf'href="(?:{chapter})\.html#', 'href="#', body)
+    body = re.sub(rf'href="(?:(?:{chapter})\.html|#document-(?:{chapter}))#', 'href="#', body)
     body = re.sub(rf'href="({chapter})\.html"', r'href="#document-\1"', body)
     inside = rf"#(?!document-)|#document-(?:{chapter})\"|https?:"
     body = re.sub(r"<pre>(?=(?:(?!</pre>)[^\n]*\n){30})", '<pre class="long">', body)

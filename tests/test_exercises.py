@@ -11,7 +11,7 @@ import mf_check
 import mf_core
 from mf_exercise import check, exercises, function_of, outcome_of, with_answers, with_mistakes
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[1-5].*.ipynb"))
 MISTAKES = [(x, mistake) for x in exercises().values() for mistake in x.mistakes]
 EPOCH = exercises()["epoch_in_order"]
 

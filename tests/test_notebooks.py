@@ -57,11 +57,14 @@ def test_every_figure_says_in_words_and_numbers_what_it_shows(path):
             assert len(alt) > 40 and re.search(r"\d", alt)
 
 
-@each(NOTEBOOKS)
-def test_a_notebook_records_each_claim_of_its_section_once(path):
-    records = [output.data[MIME] for output in outputs_of(path) if MIME in output.get("data", {})]
-    own = [name for name, entry in ledger().items() if path.name.startswith(entry.section)]
-    assert sorted(record["name"] for record in records) == sorted(own)
+def test_each_claim_is_recorded_once_in_its_section_or_where_the_handin_is_checked():
+    recorded = []
+    for path in NOTEBOOKS:
+        for output in outputs_of(path):
+            if record := output.get("data", {}).get(MIME):
+                recorded.append(record["name"])
+                assert path.name.startswith((ledger()[record["name"]].section, "6.1"))
+    assert sorted(recorded) == sorted(ledger())
 
 
 @each(NOTEBOOKS)
@@ -104,7 +107,7 @@ MISTAKES = {  # the section, the right and the wrong code; the cell that checks 
         "2.1", "S[-1] = 0", "S[-1]", 'claim("svd-loss").check', "claim svd-loss: computed"
     ),
     "the gaps count as zeros": (
-        "3.1",
+        "6.1",
         '"completed-mse").check(((handin - A)',
         '"completed-mse").check(((handin - A * M)',
         '"completed-mse").check(',
@@ -250,5 +253,5 @@ def test_the_last_model_reaches_its_target_on_held_out_ratings():
     tables = [
         output.get("data", {}).get("text/html", "") for output in outputs_of(of_section("5.1"))
     ]
-    [table] = [table for table in tables if "gain on baseline" in table]
+    [table] = [table for table in tables if "five splits" in table]
     assert float(re.search(row, table)[1]) <= 0.838

@@ -110,6 +110,8 @@ def test_a_film_is_found_by_a_plain_title_and_its_stars_can_be_taken_back(page):
     row.locator("button").click()
     assert "for 4 films" in page.locator(".status").text_content()
     assert not row.locator(":checked").count()
+    page.locator("circle >> nth=7").hover()
+    assert page.locator(".map output").text_content() in DATA["titles"]
     page.locator("text=Forget all stars").click()
     page.wait_for_function("!document.querySelector('.lists li, .films :checked')")
     page.locator("fieldset label").nth(4).click()
