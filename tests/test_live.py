@@ -1,7 +1,5 @@
 """The live figures: the page has the bits of mf_core, and moves as a reader moves the controls."""
 
-import base64
-import json
 import os
 import random
 import re
@@ -85,7 +83,7 @@ def test_the_page_has_the_bits_of_mf_core_and_its_messages(browser):
 
 
 # ------------------------------------------------------------------ in the report
-FIGURES = {"index": 1, "1.1": 1, "1.2": 1, "2.1": 2, "3.1": 2, "5.1": 1}  # by page
+FIGURES = {"index": 2, "1.1": 1, "1.2": 1, "2.1": 2, "3.1": 1, "5.1": 1}  # by page
 
 
 @pytest.fixture
@@ -96,6 +94,9 @@ def open_page(browser, build):
     def open_page(name, state="", **options):
         page = browser.new_context(**options).new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on(
+            "console", lambda line: problems.append(line.text) if line.type == "error" else None
+        )
         [path] = (build / "html").glob(f"{name}*.html")
         page.goto(path.as_uri() + state)
         return page, page.locator("figure.live").all()
@@ -107,7 +108,7 @@ def open_page(browser, build):
 
 
 def status_of(figure):
-    return figure.locator(".status").text_content()
+    return " ".join(figure.locator(".status").text_content().split())
 
 
 def put(figure, **settings):
@@ -118,111 +119,151 @@ def put(figure, **settings):
 
 
 def guess(figure, choice):
-    """The status when the guess is judged."""
-    figure.get_by_role("button", name=choice, exact=True).press("Enter")
+    """The verdict on the guess; the choice is pressed, and one button is marked as right."""
+    button = figure.get_by_role("button", name=choice, exact=True)
+    button.press("Enter")
     figure.locator(".status", has_text=f"You guessed “{choice}”, and that is").wait_for()
-    return status_of(figure)
+    assert figure.locator(".guess [aria-pressed=true]").text_content() == choice
+    right = figure.locator(".guess .right").text_content()
+    verdict = figure.locator(".status em").text_content()
+    assert f"and that is {'right' if right == choice else 'wrong'}: " in verdict
+    return verdict
 
 
-def reset(figure, status):
-    figure.locator("button[type=reset]").click()
-    figure.locator(".status", has_text=status).wait_for()
+def cells_in(figure):
+    """The numbers of the grid, without those wanted."""
+    texts = figure.locator(".cells span").all_text_contents()
+    return torch.tensor([float(text.replace("−", "-")) for text in texts]).view(3, 3)
 
 
-def points_of(figure):
-    """The coordinates of each line that moves, in the drawings or in the still images of them."""
-    paths = figure.locator("[data-name]").evaluate_all("all => all.map(e => e.getAttribute('d'))")
-    for still in figure.locator(".still").all():
-        svg = base64.b64decode(still.get_attribute("src").split(",")[1]).decode()
-        paths += re.findall(r'data-name="[^>]* d="([^"]*)"', svg)
-    return [[float(x) for x in re.findall(r"-?\d+\.\d", path)] for path in paths]
-
-
-def matrix_of(figure, cells):
-    numbers = [float(text) for text in figure.locator(cells).all_text_contents()]
-    return torch.tensor(numbers).view(3, 3)
+def drag(page, figure, ends, plot=0):
+    """Drags from one place to another, in shares of the plot's width and height."""
+    box = figure.locator("svg[role=slider]").nth(plot).bounding_box()
+    (x, y), *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in ends]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for place in others:
+        page.mouse.move(*place)
+    page.mouse.up()
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_on_paper_is_what_python_drew_and_on_screen_no_answer_before_a_guess(open_page, name):
-    _, still = open_page(name, java_script_enabled=False)
-    page, live = open_page(name)
-    assert len(still) == len(live) == FIGURES[name]
-    if name not in ("2.1", "5.1"):
-        label = live[0].locator(".drawing").get_attribute("aria-label")
-        assert status_of(live[0]) == "Guess first." and label.endswith(status_of(live[0]))
-        hidden = live[0].locator("figcaption, [data-name=ends], [data-name=share], [id$=finding]")
-        assert not any(part.is_visible() for part in hidden.all())
+def test_a_page_has_stills_for_paper_and_acts_at_once_on_the_screen(open_page, name):
+    page, still = open_page(name, java_script_enabled=False)
+    assert len(still) == FIGURES[name]
+    for figure in still:
+        assert figure.locator("img.still").first.is_visible()
+        assert figure.locator("figcaption").is_visible()
+        assert not figure.locator("form").is_visible()
+    page, live = open_page(name, color_scheme="dark")
+    for figure in live:
+        assert not figure.locator("img.still").first.is_visible()
+        assert status_of(figure) and figure.locator(".plots path").count() > 3
     page.emulate_media(media="print")
-    page.wait_for_function("!document.body.textContent.includes('Guess first.')")
-    for before, after in zip(still, live, strict=True):
-        for selector in (".status", "td.product", "td.error"):
-            texts = before.locator(selector).all_text_contents()
-            assert after.locator(selector).all_text_contents() == texts
-        for figure in (before, after):
-            assert figure.locator("figcaption").is_visible()
-            assert not figure.locator("form").is_visible()
-        lines = list(zip(points_of(before), points_of(after), strict=True))
-        same = [(drawn, redrawn) for drawn, redrawn in lines if len(drawn) == len(redrawn)]
-        assert same  # the others have more points in the page, or hardly fewer
-        assert all(len(redrawn) >= 0.9 * len(drawn) for drawn, redrawn in lines)
-        for drawn, redrawn in same:
-            assert drawn == pytest.approx(redrawn, abs=0.11)
+    page.wait_for_function("document.documentElement.dataset.theme == 'light'")
+    assert all(figure.locator("img.still").first.is_visible() for figure in live)
+    assert not page.locator("figure.live :is(form, .stage, .status)").first.is_visible()
 
 
-def factorise(rank=2, epochs=1000, lr=0.01, seed=0):
-    return mf_core.sgd_factorize(A, rank, epochs, lr, generator=seeded(seed))
+@pytest.mark.parametrize("name", FIGURES)
+def test_on_a_telephone_nothing_is_too_small_or_too_wide(open_page, name):
+    page, figures = open_page(name, viewport={"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    sizes = "all => all.map(e => parseFloat(getComputedStyle(e).fontSize))"
+    for figure in figures:
+        assert min(figure.locator("svg text, small").evaluate_all(sizes)) >= 11
+        height = figure.locator(".status").evaluate(
+            "e => e.offsetTop + 40 - e.closest('figure').offsetTop"
+        )
+        assert height < 844
+
+
+def factorise(rank=2, epochs=1000, lr=0.01, seed=0, **options):
+    return mf_core.sgd_factorize(A, rank, epochs, lr, generator=seeded(seed), **options)
 
 
 def loss_of(factors):
     return f"{mf_core.reconstruction_loss(A, *factors):.4f}"
 
 
-def test_learning(open_page):
-    _, [figure] = open_page("1.1", reduced_motion="reduce")
-    slow, fast = (loss_of(factorise(epochs=3000, lr=lr)) for lr in (0.005, 0.05))
-    verdict = f"wrong: the loss ends at {slow} with lr = 0.005 and at {fast} with lr = 0.05. "
-    assert verdict in guess(figure, "five times the rate, 0.05")
-    shown = f"Loss {loss_of(factorise(3, 1001, seed=1))} after 1,001 epochs; the floor at rank 3"
-    assert put(figure, epochs=1001, rank=3, lr=-2, seed=1) == f"{shown} is 0.0000."
-    with pytest.raises(FloatingPointError) as error:
-        factorise(3, 1001, 1.0, 1)
-    assert put(figure, lr=0) == f"Stopped: {error.value}."
+def test_the_stages(open_page):
+    page, [figure] = open_page("1.1", "#1.1?seed=3&lr=0.02&epoch=120")
+    U, V = factorise(epochs=120, lr=0.02, seed=3)
+    assert status_of(figure).startswith(f"Epoch 120: loss {loss_of((U, V))}.")
+    assert (cells_in(figure) - U @ V.T).abs().max() < 6e-4
+    drag(page, figure, [(0.3, 0.5), (0.5, 0.5)])
+    epoch = int(re.search(r"epoch=(\d+)", page.url)[1])
+    assert 300 < epoch < 600
+    factors = factorise(epochs=epoch, lr=0.02, seed=3)
+    assert status_of(figure).startswith(f"Epoch {epoch}: loss {loss_of(factors)}.")
+    figure.locator("svg[role=slider]").first.press("ArrowLeft")
+    assert status_of(figure).startswith(f"Epoch {epoch - 10}: ")
+    figure.locator("summary").click()
+    assert loss_of(factorise(3, epoch - 10, 0.02, 3)) in put(figure, rank=3)
 
 
-def test_a_thousand_seeds_give_pytorchs_share(open_page):
-    _, [figure] = open_page("1.2")
+SINGULAR = "cases => cases.map(mf.singularValues)"
+
+
+def test_the_singular_values_are_lapacks(browser):
+    X = torch.randn(200, 3, 3, dtype=torch.float64, generator=seeded(0)) ** 3
+    X[:100, 2] = X[:100, :2].sum(1)  # of rank 2
+    found = torch.tensor(run_script(browser, SINGULAR, X.tolist()), dtype=torch.float64)
+    torch.testing.assert_close(found, torch.linalg.svdvals(X), rtol=1e-9, atol=1e-7)
+
+
+def test_a_run_that_overflows_is_shown_as_far_as_it_goes(open_page):
+    _, [figure] = open_page("1.1")
+    with pytest.raises(FloatingPointError, match=r"in epoch (\d+) of 1000") as error:
+        factorise(lr=0.32)
+    last = int(re.search(r"in epoch (\d+)", str(error.value))[1]) - 1
+    assert put(figure, lr=-0.5).startswith(f"Epoch {last}: loss ")
+    assert "The numbers run away." in status_of(figure)
+    assert len(figure.locator("[data-name=loss]").get_attribute("d")) > 10
+    assert cells_in(figure).isfinite().all()
+
+
+def test_half_the_rate_takes_twice_as_long(open_page):
+    _, [figure] = open_page("1.1")
+    assert "and that is wrong: " in guess(figure, "as many")
+    assert figure.locator(".guess .right").text_content() == "twice as many"
+    assert figure.locator("[data-name=before]").get_attribute("d")  # both runs are drawn
+
+
+def test_a_thousand_seeds_give_pytorchs_share_and_say_how_far_they_are(open_page):
+    page, [figure] = open_page("1.2")
     losses = [loss_of(factorise(epochs=3000, seed=seed)) for seed in range(1000)]
     hits = losses.count("0.1223")
-    assert f"wrong: {hits} of 1,000 seeds print 0.1223." in guess(figure, "more seeds")
-    assert f" {hits} print 0.1223" in figure.locator(".counted").text_content()
+    figure.get_by_role("button", name="more seeds").press("Enter")
+    assert "with more to come" in status_of(figure)
+    assert f" and {hits} after 3,000 epochs." in guess(figure, "more seeds")
     U, V = factorise(epochs=500, seed=999)
     shown = f"Seed 999 after 500 epochs: loss {loss_of((U, V))}; the floor is 0.1219."
-    assert put(figure, epochs=500, seed=999) == shown
-    colors = figure.locator("td.error").evaluate_all("all => all.map(e => e.style.background)")
-    above = [color.startswith("rgba(0, 114, 178") for color in colors]  # blue, and orange below 0
-    assert above == (A - U @ V.T > 0).flatten().tolist()
-    assert (matrix_of(figure, "td.error") - (A - U @ V.T)).abs().max() < 6e-5
+    assert put(figure, epochs=500, seed=999).startswith(shown)
+    assert (cells_in(figure) - U @ V.T).abs().max() < 6e-4
+    reset = figure.locator("button[type=reset]")
+    reset.click()
+    figure.locator(".status", has_text="Seed 0 after 1,000 epochs").wait_for()
+    drag(page, figure, [(0.3, 0.5), (0.95, 0.5)])
+    worst = max(range(1000), key=lambda seed: mf_core.reconstruction_loss(A, *factorise(seed=seed)))
+    assert status_of(figure).startswith(f"Seed {worst} ")
 
 
 def test_a_matrix_of_rank_2_stays_above_the_floor(open_page):
-    _, [figure, _] = open_page("2.1")
+    page, [figure, _] = open_page("2.1")
     floor = torch.linalg.svdvals(A.double())[2] ** 2
-    settings = {"turn": 0, "tilt": 0, "first": 0.8, "second": 0.8}
-    losses = []
-    for name, x in [("turn", 35), ("tilt", -53.5), ("first", 1), ("second", 1), ("tilt", 10)]:
-        settings[name] = x
-        turn, tilt = np.radians([settings["turn"], settings["tilt"]])
-        w = torch.tensor([np.cos(tilt) * np.cos(turn), np.cos(tilt) * np.sin(turn), np.sin(tilt)])
-        level = torch.tensor([-np.sin(turn), np.cos(turn), 0])
-        V = torch.stack([level, torch.linalg.cross(w, level)], 1)
-        U = A.double() @ V * torch.tensor([settings["first"], settings["second"]])
-        losses.append(mf_core.reconstruction_loss(A.double(), U, V))
-        above = f"Loss {losses[-1]:.4f}, {losses[-1] - floor:.4f} above the floor 0.1219; best"
-        length = f"A makes w {(A.double() @ w).norm():.4f} long."
-        assert put(figure, **{name: x}) == f"{above} so far {min(losses):.4f}. {length}"
-        assert (matrix_of(figure, "td.product") - U @ V.T).abs().max() < 6e-5
-    assert 0 < min(losses) - floor < 0.001
+    for turn, tilt in [(0, 0), (35, -53.5), (-80, 20)]:
+        a, b = np.radians([turn, tilt])
+        w = torch.tensor([np.cos(b) * np.cos(a), np.cos(b) * np.sin(a), np.sin(b)])
+        B = A.double() @ (torch.eye(3) - torch.outer(w, w))
+        loss = mf_core.reconstruction_loss(A.double(), B, torch.eye(3, dtype=torch.float64))
+        length = (A.double() @ w).norm()
+        said = put(figure, turn=turn, tilt=tilt)
+        assert said.startswith(f"A makes w {length:.4f} long; ") and f"² = {loss:.4f}." in said
+        assert ("You are on the floor" in said) == (loss - floor < 0.0005)
+        assert (cells_in(figure) - B).abs().max() < 6e-4
+    drag(page, figure, [(0.5, 0.3), (0.45, 0.4)])
+    assert "turn=-80" not in page.url
 
 
 def test_the_photograph_is_the_truncated_svd(open_page):
@@ -233,73 +274,77 @@ def test_the_photograph_is_the_truncated_svd(open_page):
     for rank in (1, 2, 128):
         U, S, Vh = mf_core.truncated_svd(G, rank)
         loss = mf_core.reconstruction_loss(G, U * S, Vh.T)
-        words = f"loss {loss:.2f}, {rank * (sum(G.shape) + 1) / G.numel():.0%} of the numbers."
-        assert put(figure, rank=rank) == f"Rank {rank}: {words}"
+        share = f"{rank * (sum(G.shape) + 1) / G.numel():.0%}"
+        assert put(figure, rank=rank).startswith(f"Rank {rank}: {share} of the photograph's")
+        assert f"loss {loss:.2f}." in status_of(figure)
         pixels = torch.tensor(figure.locator("canvas").evaluate(data)[::4]).view(G.shape)
         assert (pixels - 255 * ((U * S) @ Vh).clamp(0, 1)).abs().max() < 0.6
 
 
-def describe_completion(A, M, seed=0, epochs=1000, lr=0.01, is_exercise=True):
-    """What the figures of section 3.1 should say, and the product."""
+def complete(A, M, seed, epochs=4000, lr=0.01):
     U, V = mf_core.sgd_factorize_masked(A, M, 2, epochs, lr, generator=seeded(seed))
-    X = U.double() @ V.double().T
-    observed = mf_core.reconstruction_loss(A, U, V, M)
-    hidden = mf_core.reconstruction_loss(A, U, V, ~M)
-    pair = f"x = {X[1, 0]:.4f}, y = {X[2, 1]:.4f}; " if is_exercise else ""
-    errors = f"{observed:.4f} on the observed entries, {hidden:.4f} on the hidden ones."
-    return f"Seed {seed} after {epochs:,} epochs: {pair}squared error {errors}", X
+    return U.double() @ V.double().T
 
 
-def test_a_guess_is_judged_by_the_run_of_its_seed(open_page):
-    _, [figure, _] = open_page("3.1", reduced_motion="reduce")
-    marks = torch.tensor(json.loads(figure.locator("script").text_content())["marks"])
-    nearest = set()
-    for seed in range(8):
-        assert put(figure, seed=seed) == "Guess first."
-        status, X = describe_completion(A, M, seed)
-        mark = "ABC"[(marks - X[[1, 2], [0, 1]]).norm(dim=1).argmin()]
-        rightly = "right" if mark == "B" else "wrong"
-        verdict = f"You guessed “B”, and that is {rightly}: the run ended nearest to {mark}. "
-        assert guess(figure, "B") == verdict + status
-        assert figure.locator("figcaption").is_visible()
-        nearest.add(mark)
-    assert nearest == set("ABC")
-    reset(figure, "Guess first.")
+@pytest.mark.parametrize("gaps", ["10 21", "00 01", "21", "01 10 22", ""])
+def test_a_completion_is_that_of_mf_core_for_any_gaps(open_page, gaps):
+    """Also that so many epochs fit all but the gaps, where there are two or more."""
+    _, [figure] = open_page("3.1", f"#3.1?open={gaps.replace(' ', '+')}&seed=7")
+    seen = torch.ones(3, 3, dtype=torch.bool)
+    for i, j in gaps.split():
+        seen[int(i), int(j)] = False
+    X = complete(A, seen, 7)
+    assert (cells_in(figure) - X).abs().max() < 6e-4
+    pressed = figure.locator(".cells button").evaluate_all("all => all.map(e => e.ariaPressed)")
+    assert pressed == [str(not shown).lower() for shown in seen.flatten().tolist()]
+    if len(gaps) > 3:
+        assert (X - A)[seen].abs().max() < 0.005
+        assert "and fits the other" in status_of(figure)
 
 
-def test_a_link_leads_to_a_state_the_address_follows_and_entries_can_be_changed(open_page):
-    page, [ends, fields] = open_page("3.1", "#seed=7&epochs=1000&2.lr=0.1&2.m10=1&2.a00=2")
-    typed, seen = A.clone(), M.clone()
+def test_with_one_gap_the_exact_value_and_the_end_of_the_run_are_told_apart(open_page):
+    _, [figure] = open_page("3.1")
+    figure.locator(".cells button").nth(3).click()
+    X = A.double().clone()
+    X[2, 1] = 0
+    at_0 = torch.linalg.det(X)
+    X[2, 1] = 1
+    exact = f"{at_0 / (at_0 - torch.linalg.det(X)):.2f}".replace("-", "−")
+    assert f"Exactly one value fits the other eight: {exact}." in status_of(figure)
+    assert "this run is elsewhere" in status_of(figure)
+
+
+def test_the_dot_stays_on_the_curve_and_a_new_start_takes_its_place(open_page):
+    page, [figure] = open_page("3.1")
+    drag(page, figure, [(0.5, 0.5), (0.4, 0.3)])
+    assert status_of(figure).startswith("You chose ")
+    assert torch.linalg.det(cells_in(figure)).abs() < 0.02
+    assert (cells_in(figure) - A)[M].abs().max() < 6e-4
+    chosen = cells_in(figure)
+    figure.locator("svg[role=slider]").press("ArrowRight")
+    moved = cells_in(figure)
+    assert moved[1, 0] > chosen[1, 0] and torch.linalg.det(moved).abs() < 0.02
+    between = put(figure, seed=2.5)
+    assert between.startswith("This start leads to ") and "at=" not in page.url
+    assert (cells_in(figure) - A)[M].abs().max() < 0.005
+
+
+def test_a_link_leads_to_a_state_the_address_follows_and_entries_can_be_typed(open_page):
+    page, [figure] = open_page("3.1", "#3.1?seed=7&lr=0.02&a00=2")
+    typed = A.clone()
     typed[0, 0] = 2
-    seen[1, 0] = True
-    assert status_of(ends) == describe_completion(A, M, seed=7)[0]
-    assert status_of(fields) == describe_completion(typed, seen, lr=0.1, is_exercise=False)[0]
-    put(ends, seed=8)
-    assert "seed=8&" in page.url and "2.a00=2" in page.url
-    reset(fields, describe_completion(A, M)[0])
-    page.wait_for_function("location.hash == '#seed=8&epochs=1000'")
-    page.evaluate("location.hash = '#seed=9'")
-    ends.locator(".status", has_text="Seed 9 ").wait_for()
-    fields.locator("td").nth(4).locator("label").click()
-    status, X = describe_completion(typed, seen, is_exercise=False)
-    assert put(fields, a00=2) == status
-    assert (matrix_of(fields, ".completed") - X).abs().max() < 6e-5
-    assert put(fields, a22="") == "Stopped: one of the nine fields holds no number."
-
-
-def test_play_lets_the_epochs_go_by_and_can_be_paused(open_page):
-    page, [figure] = open_page("index")
-    play = figure.locator(".play")
-    epochs = figure.locator("[name=epochs]")
-    play.click()
-    page.wait_for_function("e => e.value > 20", arg=epochs.element_handle())
-    play.click()
-    passed = int(epochs.input_value())
-    assert 20 < passed < 1000
-    assert status_of(figure) == describe_completion(A, M, epochs=passed)[0]
-    play.click()
-    figure.locator(".play", has_text="Play").wait_for()
-    assert status_of(figure) == describe_completion(A, M)[0]
+    assert (cells_in(figure) - complete(typed, M, 7, lr=0.02)).abs().max() < 6e-4
+    figure.locator("summary").click()
+    put(figure, seed=8, a00=A[0, 0].item())
+    figure.locator("[name=seed]").press("ArrowRight")
+    page.wait_for_function("location.hash.startsWith('#3.1?') && !location.hash.includes('a00')")
+    assert "seed=8.02" in page.url
+    assert put(figure, a22="") == "Stopped: one of the nine fields holds no number."
+    figure.locator("button[type=reset]").click()
+    page.wait_for_function("location.hash == ''")
+    page.evaluate("location.hash = '#3.1?seed=9'")
+    page.wait_for_function("document.querySelector('[name=seed]').value == 9")
+    assert (cells_in(figure) - complete(A, M, 9)).abs().max() < 6e-4
 
 
 # ------------------------------------------------------------------ on real ratings
@@ -322,11 +367,11 @@ TRAIN_IN_PAGE = f"""(figure, [rank, weight_decay, lr, num_epochs, seed]) => {{
 }}"""
 
 
-def describe_training(lesson, rank, decay, step, seed):
+def describe_training(lesson, rank, decay, lr, seed):
     """What the figure of section 5.1 should say of a run of 100 epochs."""
     lesson["seed"] = seed
-    fitting, validation = lesson["learn"](rank, decay, step, 100, patience=100).iloc[-1]
-    early = lesson["learn"](rank, decay, step, 100)["validation"]
+    fitting, validation = lesson["learn"](rank, decay, lr, 100, patience=100).iloc[-1]
+    early = lesson["learn"](rank, decay, lr, 100)["validation"]
     parts = f"{fitting:.4f} on the fitting part, {validation:.4f} on the validation part"
     low = f"lowest validation error {early.min():.4f} at epoch {early.idxmin()}"
     mark = f"epoch {len(early)}, {low}" if len(early) < 100 else "not yet"
@@ -335,21 +380,21 @@ def describe_training(lesson, rank, decay, step, seed):
 
 def test_training_has_the_bits_of_the_notebook(open_page, lesson):
     page, [figure] = open_page("5.1")
-    rank, decay, step, num_epochs, seed = settings = 9, 0.1, 0.02, 2, 1
+    rank, decay, lr, num_epochs, seed = settings = 9, 0.1, 0.02, 2, 1
     lesson["seed"] = seed
     parts = lesson["A"], lesson["fit"], lesson["base"]
-    factors = lesson["factors"](*parts, rank, decay, step, num_epochs)
+    factors = lesson["factors"](*parts, rank, decay, lr, num_epochs)
     assert figure.evaluate(TRAIN_IN_PAGE, settings) == [bits(X) for X in factors]
     assert put(figure, rank=rank, seed=seed) == "Not trained yet: press Train."
     train = figure.locator(".play", has_text="Train")
     train.click()
     train.wait_for(state="detached")
     train.wait_for()
-    assert status_of(figure) == describe_training(lesson, rank, decay, step, seed)
+    assert status_of(figure) == describe_training(lesson, rank, decay, lr, seed)
     page.emulate_media(reduced_motion="reduce")
     put(figure, rank=10, seed=0)
-    verdict, run = guess(figure, "both fall").split("0.866. ")
-    assert "wrong" in verdict and run == describe_training(lesson, 10, 0.5, step, 0)
+    assert "and that is wrong: the two errors begin at 0." in guess(figure, "both fall")
+    assert status_of(figure).endswith(describe_training(lesson, 10, 0.5, lr, 0))
 
 
 # ------------------------------------------------------------------ in JupyterLab
@@ -393,5 +438,6 @@ def test_in_jupyterlab_a_figure_stands_still_until_its_cell_has_run(browser, lab
     page.evaluate("jupyterapp.commands.execute('runmenu:run-all')")
     figure.locator("form").wait_for()
     before = page.url
-    figure.locator("[name=epochs]").press("ArrowRight")
-    assert "after 1 epoch;" in status_of(figure) and page.url == before
+    figure.locator("[name=seed]").press("ArrowRight")
+    factors = factorise(epochs=250, seed=1)
+    assert f"Epoch 250: loss {loss_of(factors)}." in status_of(figure) and page.url == before
