@@ -34,7 +34,7 @@
 
     function paint() {
       const width = Math.max(host.clientWidth, 240);
-      size = [width, Math.round(isSmall ? Math.min(195, 0.45 * width) : Math.min(340, 0.7 * width))];
+      size = [width, Math.round(isSmall ? Math.min(195, 0.45 * width) : Math.min(300, 0.7 * width))];
       const [wide, high] = lengths();
       if (plot.backdrop) plot.across.ends = plot.up.ends.map(x => x * wide / high); // a circle is one
       const box = `x="${MARGIN.left}" y="${MARGIN.top}" width="${wide}" height="${high}"`;
