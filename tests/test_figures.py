@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from matplotlib.colors import to_hex
 
 import mf_figures
-from mf_figures import SCRIPT, live, packed
+from mf_figures import SCRIPT, live, packed_svd
 
 
 def shown_by(monkeypatch, *arguments, **options):
@@ -24,47 +23,40 @@ def shown_by(monkeypatch, *arguments, **options):
 
 
 def test_a_figure_brings_its_script_and_words_are_no_html(monkeypatch):
-    words = {"alt": "</script><b>", "status": "<b>", "caption": "<b>"}
+    words = {"alt": "<b>", "caption": "<b>", "name": "x", "note": "</script><b>"}
     page = shown_by(monkeypatch, "photo", [], {}, [], **words)
     stored = re.sub(SCRIPT, "", page, flags=re.DOTALL)
     [element] = re.findall("<(?:script|style|b)\\b.*?>", stored.replace("<\\/script><b>", ""))
     data = stored.split(element)[1].split("</script>")[0]
-    assert json.loads(data)["alt"] == words["alt"]
+    assert json.loads(data)["note"] == words["note"]
     for file in mf_figures.LIVE_FILES:
         assert (ROOT / "live" / file).read_text(encoding="utf-8") in page.removeprefix(stored)
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])
-def test_a_line_stands_where_matplotlib_has_it(monkeypatch, scale):
-    """In the still image, and by the box and the ends of axes that the page is told."""
+def test_the_page_is_told_what_matplotlib_draws(monkeypatch, scale):
+    """The ends of the axes, the points of what stands still, and how each line looks."""
     fig, ax = plt.subplots()
-    [line] = ax.plot([1, 10, 100], [3, 7, 5], color="#D55E00")
-    ax.set(xscale=scale)
-    words = {"alt": "", "status": "", "caption": ""}
-    page = shown_by(monkeypatch, "learning", [fig], {"curve": line}, [], **words)
-    places = ax.transData.transform(line.get_xydata())  # in dots of the screen, from below
-    expected = [(72 / fig.dpi * x, 72 / fig.dpi * (fig.bbox.height - y)) for x, y in places]
-    layer = json.loads(page.split('"layers": ')[1].split(',\n"alt"')[0])["curve"]
-    left, top, width, box_height = layer["box"]
-    (low, high, is_log), (bottom, above, _) = layer["across"], layer["up"]
-    image = base64.b64decode(re.search(r"svg\+xml;base64,([\w+/=]+)", page)[1]).decode()
-    path, color = (re.search(rf' {name}="([^"]*)"[^>]*>', image.split("data-name")[1])[1]
-                   for name in ("d", "stroke"))  # fmt: skip
-    drawn = np.array(re.findall(r"-?[\d.]+", path), float).reshape(-1, 2)
-    np.testing.assert_allclose(drawn, expected, atol=0.06)
-    assert color == to_hex(line.get_color())
-    for (x, y), point in zip(line.get_xydata(), expected, strict=True):
-        place = np.log10(x) if is_log else x
-        across = left + width * (place - low) / (high - low)
-        down = top + box_height - box_height * (y - bottom) / (above - bottom)
-        assert (across, down) == pytest.approx(point, abs=1e-3)
+    [moves] = ax.plot([1, 10, 100], [3, 7, 5], "o", color="#D55E00", ms=9, label="a run")
+    ax.axhline(4, color="black", linestyle="--", label="floor")
+    ax.set(xscale=scale, xlim=(1, 200), ylim=(2, 9), xlabel="epoch")
+    words = {"alt": "", "caption": "", "name": "x"}
+    page = shown_by(monkeypatch, "stages", [fig], {"run": moves}, [], **words)
+    [axes] = json.loads(page.split('application/json">')[1].split("</script>")[0])["axes"]
+    assert axes["across"] == {"label": "epoch", "ends": [1, 200], "log": scale == "log"}
+    assert axes["up"]["ends"] == [2, 9]
+    run, floor = axes["lines"]
+    assert (run["name"], run["marker"], run["color"], run["width"]) == ("run", "o", "#d55e00", 9)
+    assert (floor["dash"], floor["label"], floor["color"]) == ("7 4", "floor", "currentColor")
+    np.testing.assert_allclose(np.array(floor["points"])[:, 1], 4)
 
 
 def test_packed_vectors_unpack_to_the_matrix():
     G = torch.rand(12, 9, generator=torch.Generator().manual_seed(0))
-    data = packed(*torch.linalg.svd(G, full_matrices=False))
+    data = packed_svd(*torch.linalg.svd(G, full_matrices=False))
     U, V = (
-        np.frombuffer(base64.b64decode(data[name]["int16"]), "<i2").reshape(9, -1) * data["unit"]
+        np.frombuffer(base64.b64decode(data[name]["int16"]), "<i2").reshape(9, -1)
+        * data[name]["units"][0]
         for name in "UV"
     )
     np.testing.assert_allclose(U.T @ V, G, atol=2e-3)
