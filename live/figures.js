@@ -68,6 +68,7 @@
         const label = k < gaps.length ? `row ${gaps[k][0] + 1}, column ${gaps[k][1] + 1}` : "";
         plot[side] = label ? { label, ends: [low - room, high + room] } : { label, ends: [0, 1], hidden: true };
       });
+      task.curve = gaps.length === 2 ? curve() : [];
     }
 
     function put(values) {
@@ -115,7 +116,7 @@
       const exact = gaps.length === 1 ? solve(0, [0]) : NaN;
       const place = (point, k) => (gaps.length === 1 ? [point[0], 0.5 + 0.03 * ((k + 7) % 15 - 7)] : point.slice(0, 2));
       const shownWay = gaps.length > 1 && !chosen.length ? way : [];
-      const fits = [[], [[exact, 0], [exact, 1]], gaps.length === 2 ? curve() : []][gaps.length] ?? [];
+      const fits = gaps.length === 1 ? [[exact, 0], [exact, 1]] : task.curve;
       fill(X, A, M.map(row => row.map(seen => !seen)));
       move("cloud", gaps.length ? cloud.map(place) : []);
       move("curve", fits.every(([x, y]) => Number.isNaN(x + y)) ? [] : fits);

@@ -179,12 +179,12 @@
     return (X, wanted, open) => cells.forEach((cell, k) => {
       const [x, small] = [X, wanted].map(matrix => shown(matrix.flat()[k]));
       const isOpen = open?.flat()[k];
-      cell.innerHTML = `<span>${x}</span><small>${isOpen ? "open" : small}</small>`;
+      cell.innerHTML = `<span>${x}</span> <small>${isOpen ? "open" : small}</small>`;
       cell.style.setProperty("--share", Math.min(Math.abs(X.flat()[k]) / 3.4, 1));
       cell.style.setProperty("--shade", X.flat()[k] < 0 ? "var(--below)" : "var(--above)");
       if (!press) return;
       cell.ariaPressed = String(isOpen);
-      cell.ariaLabel = `row ${Math.floor(k / 3) + 1}, column ${k % 3 + 1}: ${x}, ${isOpen ? "open" : `wanted ${small}`}`;
+      cell.title = `row ${Math.floor(k / 3) + 1}, column ${k % 3 + 1}`;
     });
   }
 
