@@ -201,36 +201,41 @@
     let before = null; // the settings of the run that a guess compares with
 
     function train({ lr, rank, seed }) {
-      const states = [];
+      const factors = []; // of each epoch
       let failure = null;
       try {
-        for (const { U, V } of epochs({ A, rank, num_epochs: last, lr, seed })) {
-          const P = product({ U, V });
-          const missed = A.reduce((sum, row, i) => row.reduce((sum, x, j) => sum + (x - P[i][j]) ** 2, sum), 0);
-          states.push({ P, loss: missed, length: Math.sqrt(V.reduce((sum, row) => sum + dot(row, row), 0)) });
-        }
+        for (const { U } of epochs({ A, rank, num_epochs: last, lr, seed })) factors.push(new Float32Array(U[0].buffer.slice()));
       } catch (error) {
         failure = error;
       }
-      return { states, failure };
+      return { rank, factors, failure, states: [] };
     }
 
-    function sigmaOf(state) {
-      state.sigma ??= singularValues(state.P);
-      return state.sigma;
+    // What a run has learned after an epoch, computed where it is asked for.
+    function stateAt({ rank, factors, states }, epoch) {
+      return states[epoch] ??= measure([0, 1, 2, 3, 4, 5].map(k => factors[epoch].subarray(k * rank, (k + 1) * rank)));
     }
 
-    // A curve has a point for every fourth epoch, as the singular values of all would take too long.
-    function curve(name, states, get) {
-      const each = states.length > 100 ? 4 : 1;
-      move(name, Array.from({ length: Math.ceil(states.length / each) }, (_, k) => [each * k, get(states[each * k])]));
+    function measure(rows) {
+      const [U, V] = [rows.slice(0, 3), rows.slice(3)];
+      const P = product({ U, V });
+      const missed = A.reduce((sum, row, i) => row.reduce((sum, x, j) => sum + (x - P[i][j]) ** 2, sum), 0);
+      return { P, sigma: singularValues(P), loss: missed, length: Math.hypot(...V.flatMap(row => [...row])) };
+    }
+
+    // A curve has a point for every fourth epoch of a long run.
+    function curve(name, run, get) {
+      const count = run?.factors.length ?? 0;
+      const each = count > 100 ? 4 : 1;
+      move(name, Array.from({ length: Math.ceil(count / each) }, (_, k) => [each * k, get(stateAt(run, each * k))]));
     }
 
     // A run that overflows is soon over: the axes show just these epochs, and how far up they lead.
-    function frame({ states, failure }) {
-      const { loss, length } = states.at(-1);
+    function frame(run) {
+      const { factors, failure } = run;
+      const { loss, length } = stateAt(run, factors.length - 1);
       plots.forEach((plot, k) => {
-        plot.across.ends = [0, failure ? Math.max(6, Math.ceil(1.1 * states.length)) : last];
+        plot.across.ends = [0, failure ? Math.max(6, Math.ceil(1.1 * factors.length)) : last];
         plot.up.ends = failure ? [heights[k][0], Math.max(heights[k][1], 3 * [length ** 2, loss][k])] : heights[k];
       });
     }
@@ -238,16 +243,15 @@
     function draw(current) {
       const { lr, rank, seed } = current;
       const key = [lr, rank, seed].join();
-      if (key !== trained.key) trained = { key, ...train(current), pale: before ? train(before).states : [] };
-      const { states, failure, pale } = trained;
-      const epoch = Math.min(current.epoch, states.length - 1);
-      const state = states[epoch];
-      sigmaOf(state);
-      frame(trained);
-      ["first", "second", "third"].forEach((name, k) => curve(name, k < rank ? states : [], state => sigmaOf(state)[k]));
-      curve("length", states, ({ length }) => length);
-      curve("loss", states, ({ loss }) => loss);
-      curve("before", pale, state => sigmaOf(state)[1]);
+      if (key !== trained.key) trained = { key, run: train(current), pale: before && train(before) };
+      const { run, pale } = trained;
+      const epoch = Math.min(current.epoch, run.factors.length - 1);
+      const state = stateAt(run, epoch);
+      frame(run);
+      ["first", "second", "third"].forEach((name, k) => curve(name, k < rank ? run : null, ({ sigma }) => sigma[k]));
+      curve("length", run, ({ length }) => length);
+      curve("loss", run, ({ loss }) => loss);
+      curve("before", pale, ({ sigma }) => sigma[1]);
       curve("loss-before", pale, ({ loss }) => loss);
       move("floor", [0, last].map(x => [x, floorOf(rank)]));
       for (const name of ["cursor", "loss-cursor"]) move(name, [1e-9, 1e99].map(y => [epoch, y]));
@@ -256,8 +260,8 @@
       fill(state.P, A);
       const head = `Epoch ${epoch}: loss ${shown4(state.loss)}.`;
       for (const plot of plots) plot.say(epoch, head);
-      if (failure && epoch === states.length - 1) return [`${head} The numbers run away.`, `V is ${shown4(state.length)} long, and in the next epoch its numbers are too large for the computer: lr = ${lr} is too large.`];
-      return [head, `${stageOf(state, rank)} ${growth(states, epoch, lr, rank)}`];
+      if (run.failure && epoch === run.factors.length - 1) return [`${head} The numbers run away.`, `V is ${shown4(state.length)} long, and in the next epoch its numbers are too large for the computer: lr = ${lr} is too large.`];
+      return [head, `${stageOf(state, rank)} ${growth(run, epoch, lr)}`];
     }
 
     function stageOf({ sigma }, rank) {
@@ -271,14 +275,19 @@
     }
 
     // While the second direction is near 0, an epoch multiplies it by e^(2 lr sigma_2).
-    function growth(states, epoch, lr, rank) {
-      const [now, then] = [states[epoch], states[epoch + 100]];
-      if (rank === 1 || !then || now.sigma[0] < 0.94 * S[0] || now.sigma[1] > 0.5 * S[1]) return "";
-      const factor = (sigmaOf(then)[1] / now.sigma[1]).toFixed(1);
+    function growth(run, epoch, lr) {
+      if (run.rank === 1 || epoch + 100 >= run.factors.length) return "";
+      const [now, then] = [epoch, epoch + 100].map(k => stateAt(run, k));
+      if (now.sigma[0] < 0.94 * S[0] || now.sigma[1] > 0.5 * S[1]) return "";
+      const factor = (then.sigma[1] / now.sigma[1]).toFixed(1);
       return `In 100 epochs the second grows ${factor}-fold; nearer to 0 it would be e^(100 · 2 · lr · σ₂) = ${Math.exp(200 * lr * S[1]).toFixed(1)}-fold.`;
     }
 
-    const halfway = at => train(at).states.findIndex(state => sigmaOf(state)[1] > S[1] / 2);
+    function halfway(at) {
+      const run = train(at);
+      return run.factors.findIndex((_, epoch) => stateAt(run, epoch).sigma[1] > S[1] / 2);
+    }
+
     draw.compare = from => {
       before = from;
       trained = {};
@@ -520,6 +529,13 @@
       }
     }
 
+    function fit() {
+      for (const plot of plots) {
+        plot.resize();
+        plot.paint();
+      }
+    }
+
     // The chosen button is pressed, the right one has a tick.
     function mark(chosen, right) {
       guess = chosen;
@@ -591,7 +607,8 @@
     }
     const save = keepInAddress(figure, settings, put, change);
     form.style.display = "";
-    new ResizeObserver(() => plots.forEach(plot => plot.paint())).observe(column);
+    new ResizeObserver(fit).observe(column);
+    fit();
     show();
   }
 

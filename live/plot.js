@@ -12,7 +12,7 @@
     const legend = document.createElement("div");
     legend.className = "legend";
     host.append(legend, svg);
-    const plot = { ...axes, svg, notes: [], backdrop: "", paint, grab, pixelOf };
+    const plot = { ...axes, svg, notes: [], backdrop: "", resize, paint, grab, pixelOf };
     let size = [480, 300];
 
     function lengths() {
@@ -32,9 +32,13 @@
       return [place(plot.across, (clientX - left - MARGIN.left) / wide), place(plot.up, up)];
     }
 
-    function paint() {
+    // To ask for a width makes the browser lay out the page, which takes longer than to draw.
+    function resize() {
       const width = Math.max(host.clientWidth, 240);
       size = [width, Math.round(isSmall ? Math.min(195, 0.45 * width) : Math.min(300, 0.7 * width))];
+    }
+
+    function paint() {
       const [wide, high] = lengths();
       if (plot.backdrop) plot.across.ends = plot.up.ends.map(x => x * wide / high); // a circle is one
       const box = `x="${MARGIN.left}" y="${MARGIN.top}" width="${wide}" height="${high}"`;
