@@ -126,11 +126,6 @@ window.mf = (() => {
     return Number.isFinite(sum);
   }
 
-  // reconstruction_loss of a dense A.
-  function loss(A, U, V, M) {
-    return squaredError(entriesOf(A, M), U, V);
-  }
-
   // The sum of squared errors: errors and sum in double precision, the result in single.
   function squaredError({ rows, cols, values }, U, V) {
     let total = 0;
@@ -188,6 +183,6 @@ window.mf = (() => {
     return Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
   }
 
-  const algorithm = { rand, sgd, runOnce, runSlice, epochs, loss, squaredError, general };
+  const algorithm = { rand, sgd, runSlice, epochs, squaredError, general };
   return { ...algorithm, dot, product, determinant, singularValues, bytesOf };
 })();
