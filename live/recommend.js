@@ -68,7 +68,7 @@
 
   // A title as one types it: "Matrix, The (1999)" and "the matrix" have the same words.
   function wordsOf(title) {
-    const plain = title.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+    const plain = title.normalize("NFD").replace(/[\p{M}'’]/gu, "").toLowerCase();
     return plain.match(/[\p{L}\p{N}]+/gu) ?? [];
   }
 
@@ -181,7 +181,8 @@
     search.oninput = () => {
       const typed = wordsOf(search.value);
       const fits = i => typed.every(word => words[i].some(other => other.startsWith(word)));
-      const found = typed.length ? [...words.keys()].filter(fits).sort((i, j) => words[i].length - words[j].length) : [];
+      const others = i => words[i].filter(word => !typed.includes(word)).length; // fewest first: Alien, then Aliens
+      const found = typed.length ? [...words.keys()].filter(fits).sort((i, j) => others(i) - others(j)) : [];
       map.mark("found", found);
       hits.replaceChildren(...found.slice(0, HITS).map(i => {
         const button = document.createElement("button");
