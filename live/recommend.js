@@ -3,7 +3,7 @@
 
 (() => {
   const { bytesOf, dot } = window.mf;
-  const ROWS = 12; // films offered for stars to begin with
+  const ROWS = 8; // films offered for stars to begin with
   const HITS = 6; // films offered for a search
 
   // The newcomer's scores in both lists, as the cells of section 5.2 compute them, and what each rated film adds to
