@@ -316,10 +316,14 @@
         `${show(floor.x, loss.decimals)} for every method.${mistake}`);
     }
     if (!typed) return;
-    // In single precision it is ill-conditioned; with equal singular values there is more than one.
-    const reach = SINGLE * values[0] * values[rank - 1] / (values[rank - 1] - (values[rank] ?? 0));
-    const best = { X: approximate(rank), H: A.map(row => row.map(() => reach)) };
-    judgeEntries(say, "svd-matrix", "The matrix", typed, best, "the truncated SVD");
+    const gap = values[rank - 1] - (values[rank] ?? 0);
+    if (gap <= SINGLE * values[0]) {
+      say("svd-matrix", "cannot be told", `Singular values ${rank} and ${rank + 1} are equal: there are several such SVDs.`);
+    } else {
+      const reach = SINGLE * values[0] * values[rank - 1] / gap; // in single precision, ill-conditioned
+      const best = { X: approximate(rank), H: A.map(row => row.map(() => reach)) };
+      judgeEntries(say, "svd-matrix", "The matrix", typed, best, "the truncated SVD");
+    }
     if (loss) judgeLoss(say, "svd-matrix svd-loss", "the matrix", loss, squaredError(A, typed), count);
   }
 
