@@ -280,12 +280,14 @@ def rate_films(model, titles, places, mine, popular, lists, decay):
     notes = {highest: lists[stars].map("{:.1f} stars, ".format) + lists[why]}
     notes[probable] = lists[why_too]
     shown = []
-    for name in (highest, probable):
+    models = {highest: "by predicted stars", probable: "by the score without a mask"}
+    for name, model_name in models.items():
         items = "\n".join(
             f"<li>{html.escape(film)} <small>{html.escape(note)}</small></li>"
             for film, note in zip(lists[name], notes[name], strict=True)
         )
-        shown.append(f"<div><strong>{name.capitalize()}</strong><ol>{items}</ol></div>")
+        heading = f"<strong>{name.capitalize()}</strong><small>{model_name}</small>"
+        shown.append(f"<div>{heading}<ol>{items}</ol></div>")
     given = ", ".join(f"{title} {stars}" for title, stars in mine.items())
     page = FILMS.format(lists="\n".join(shown), stars=html.escape(given), data=_as_json(data))
     text = f"Two lists for {given}: first {lists[highest][1]}, and {lists[probable][1]}."

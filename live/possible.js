@@ -1,7 +1,6 @@
 // "Are my numbers possible?": what can be said of the numbers typed into report/possible.md.
 //
-// A number typed with four decimals stands for all that round to it, x - 0.00005 to x + 0.00005: half of this is its
-// `reach`. What is computed from typed numbers gets the largest change by rounding: a range {x, low, high}.
+// A typed 0.1223 stands for 0.12225 to 0.12235: half of this is its `reach`. What follows is a range {x, low, high}.
 "use strict";
 
 (() => {
@@ -263,8 +262,7 @@
     else judgeEnds(task, runs, names, { ...range, title: `The loss of ${title}, ${inWords(range)},` }, SUM);
   }
 
-  // Whether a run can end where the typed number says, and how many seeds print it, to four decimals at most. In the
-  // place of a number stands a range with a title.
+  // Whether a run can end at the typed number, or at a range with a title, and how many seeds print it (four decimals).
   function judgeEnds({ count, rank, floor, say }, runs, names, typed, [name, form, toSum]) {
     const title = typed.title ?? `${typed.text}, ${name},`;
     const text = typed.x.toFixed(4);
@@ -316,10 +314,14 @@
         `${show(floor.x, loss.decimals)} for every method.${mistake}`);
     }
     if (!typed) return;
-    // In single precision it is ill-conditioned; with equal singular values there is more than one.
-    const reach = SINGLE * values[0] * values[rank - 1] / (values[rank - 1] - (values[rank] ?? 0));
-    const best = { X: approximate(rank), H: A.map(row => row.map(() => reach)) };
-    judgeEntries(say, "svd-matrix", "The matrix", typed, best, "the truncated SVD");
+    const gap = values[rank - 1] - (values[rank] ?? 0);
+    if (gap <= SINGLE * values[0]) {
+      say("svd-matrix", "cannot be told", `Singular values ${rank} and ${rank + 1} are equal: there are several such SVDs.`);
+    } else {
+      const reach = SINGLE * values[0] * values[rank - 1] / gap; // in single precision, ill-conditioned
+      const best = { X: approximate(rank), H: A.map(row => row.map(() => reach)) };
+      judgeEntries(say, "svd-matrix", "The matrix", typed, best, "the truncated SVD");
+    }
     if (loss) judgeLoss(say, "svd-matrix svd-loss", "the matrix", loss, squaredError(A, typed), count);
   }
 

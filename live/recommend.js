@@ -3,49 +3,43 @@
 
 (() => {
   const { bytesOf, dot } = window.mf;
-  const ROWS = 12; // films offered for stars to begin with
+  const ROWS = 8; // films offered for stars to begin with
   const HITS = 6; // films offered for a search
 
-  // The newcomer's lists, as the cells of section 5.2 compute them. rated: pairs of a film and its stars.
+  // The newcomer's scores in both lists, as the cells of section 5.2 compute them, and what each rated film adds to
+  // that of film i. rated: pairs of a film and its stars.
   function recommend({ mu, b, U, W, decay }, rated) {
     const n = rated.length;
-    const rank = U[0].length;
     const left = rated.map(([i, stars]) => stars - mu - b[i]);
-    const c = left.reduce((sum, x) => sum + x, 0) / (n + 5);
+    const c = total(left) / (n + 5);
     const system = U[0].map((_, k) => U[0].map((_, l) =>
       rated.reduce((sum, [i]) => sum + U[i][k] * U[i][l], k === l ? (n + 20) * decay : 0)));
     const right = U[0].map((_, k) => rated.map(([i], p) => U[i][k] * (left[p] - c)));
     const v = solve(system, right); // (rank, n): what each rated film adds to the newcomer's row
-    const sizes = rated.map(([i]) => Math.hypot(...W[i]));
-    return U.map((u, i) => {
-      const added = rated.map((_, p) => u.reduce((sum, x, k) => sum + x * v[k][p], 0));
-      const unmasked = rated.map(([j, stars]) => stars * dot(W[i], W[j]));
-      return [
-        { score: mu + b[i] + c + total(added), reason: largest(added), moved: total(added) },
-        { score: total(unmasked), reason: largest(unmasked.map((x, p) => x / sizes[p])) },
-      ];
-    });
+    const row = v.map(total);
+    const unmasked = W[0].map((_, k) => total(rated.map(([j, stars]) => stars * W[j][k])));
+    return [
+      { scores: U.map((u, i) => mu + b[i] + c + dot(u, row)), added: i => rated.map((_, p) => dot(U[i], v.map(x => x[p]))) },
+      { scores: W.map(w => dot(w, unmasked)), added: i => rated.map(([j, stars]) => stars * dot(W[i], W[j])) },
+    ];
   }
 
-  // Both lists: of each film its number, and what stands below its title. A film is there because of one that is
-  // rated if it would not be there without it.
+  // Both lists. A film is there because of one that is rated if it would not be there without it.
   function listsOf(model, rated) {
-    const scores = recommend(model, rated);
-    const top = score => best(model.titles.map((_, i) => [i, score(i)]), rated).slice(0, model.length).map(([i]) => i);
-    const forEverybody = [top(i => model.b[i]), top(i => -(model.popular.indexOf(i) + 1 || Infinity))];
-    const without = rated.map(() => null); // both lists without the stars of a film, when they are asked for
-    const listsWithout = reason => {
-      const others = rated.filter((_, p) => p !== reason);
-      const of = recommend(model, others);
-      return [top(i => of[i][0].score), others.length ? top(i => of[i][1].score) : []];
-    };
-    return [0, 1].map(number => top(i => scores[i][number].score).map(i => {
-      const { score, reason, moved } = scores[i][number];
-      without[reason] ??= listsWithout(reason);
+    const top = scores => best([...scores.entries()], rated).slice(0, model.length).map(([i]) => i);
+    const ranks = model.titles.map((_, i) => -(model.popular.indexOf(i) + 1 || Infinity));
+    const forEverybody = [top(model.b), top(ranks)];
+    const without = rated.map((_, p) => recommend(model, rated.filter((_, q) => q !== p)).map(({ scores }) =>
+      scores.some(Boolean) ? top(scores) : []));
+    return recommend(model, rated).map(({ scores, added }, number) => top(scores).map(film => {
+      const shares = added(film);
+      const needed = shares.map((x, p) => without[p][number].includes(film) ? -Infinity : x);
+      const most = Math.max(...needed);
       let why = "because of several of yours";
-      if (!without[reason][number].includes(i)) why = `because of ${model.titles[rated[reason][0]]}`;
-      else if (forEverybody[number].includes(i)) why = `${["liked", "rated"][number]} by nearly everybody`;
-      return { film: i, moved, note: number ? why : `${Math.min(5, score).toFixed(1)} stars, ${why}` };
+      if (most > -Infinity) why = `because of ${model.titles[rated[needed.indexOf(most)][0]]}`;
+      else if (forEverybody[number].includes(film)) why = ["liked by nearly everybody", "among the most popular"][number];
+      const note = number ? why : `${Math.min(5, scores[film]).toFixed(1)} stars, ${why}`;
+      return { film, moved: total(shares), note };
     }));
   }
 
@@ -65,7 +59,6 @@
   }
 
   const total = numbers => numbers.reduce((sum, x) => sum + x, 0);
-  const largest = numbers => numbers.indexOf(Math.max(...numbers));
 
   // Pairs of a film and its score, the best first, without films that are rated.
   function best(films, rated) {
@@ -75,7 +68,7 @@
 
   // A title as one types it: "Matrix, The (1999)" and "the matrix" have the same words.
   function wordsOf(title) {
-    const plain = title.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+    const plain = title.normalize("NFD").replace(/[\p{M}'’]/gu, "").toLowerCase();
     return plain.match(/[\p{L}\p{N}]+/gu) ?? [];
   }
 
@@ -85,6 +78,8 @@
     const count = numbers.length / units.length;
     return Array.from({ length: count }, (_, i) => units.map((unit, k) => unit * numbers[k * count + i]));
   }
+
+  const modelOf = data => ({ ...data, U: unpack(data.U), W: unpack(data.W), b: unpack(data.b).map(([x]) => x) });
 
   // Dots at these places. The nearest to the pointer is named, and a click picks it. mark gives a class to dots.
   function drawMap(box, places, titles, pick) {
@@ -117,7 +112,7 @@
   function mount(figure) {
     figure.dataset.live = "";
     const data = JSON.parse(figure.querySelector("script").textContent);
-    const model = { ...data, U: unpack(data.U), W: unpack(data.W), b: unpack(data.b).map(([x]) => x) };
+    const model = modelOf(data);
     const form = figure.querySelector("form");
     const search = form.querySelector("[type=search]");
     const hits = form.querySelector(".hits");
@@ -155,13 +150,11 @@
 
     function finding(rated, moved) {
       if (!rated.length) return "Give stars to a film that you know.";
-      if (rated.length === 1) {
-        return "From your stars for one film. The second list is the same for 1 and for 5 of them: without a mask a score " +
-          "is a multiple of your stars, and to have rated a film counts as to like it.";
-      }
       const [least, most] = [Math.min(...moved), Math.max(...moved)].map(x => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(2)}`);
-      return `From your stars for ${rated.length} films. In the first list their factors move a prediction by ${least} ` +
-        `to ${most}; all else is the film's level and yours.`;
+      const levels = `${least} to ${most} of a prediction; all else is the film's level and yours.`;
+      if (rated.length > 1) return `From your stars for ${rated.length} films. In the first list their factors make ${levels}`;
+      return `From your stars for one film. In the first list its factors make ${levels} The second list is the same for 1 ` +
+        "and for 5 stars: without a mask a score is a multiple of your stars, and to have rated a film counts as to like it.";
     }
 
     function add(i) {
@@ -188,7 +181,8 @@
     search.oninput = () => {
       const typed = wordsOf(search.value);
       const fits = i => typed.every(word => words[i].some(other => other.startsWith(word)));
-      const found = typed.length ? [...words.keys()].filter(fits).sort((i, j) => words[i].length - words[j].length) : [];
+      const others = i => words[i].filter(word => !typed.includes(word)).length; // fewest first: Alien, then Aliens
+      const found = typed.length ? [...words.keys()].filter(fits).sort((i, j) => others(i) - others(j)) : [];
       map.mark("found", found);
       hits.replaceChildren(...found.slice(0, HITS).map(i => {
         const button = document.createElement("button");
@@ -216,6 +210,6 @@
     form.style.display = "";
   }
 
-  Object.assign(window.mf, { recommend, listsOf });
+  Object.assign(window.mf, { listsOf, modelOf });
   document.querySelectorAll("figure.films:not([data-live]):has(> script)").forEach(mount);
 })();
