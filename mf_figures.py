@@ -61,12 +61,12 @@ def show_product(tables, finding):
 
 
 # ------------------------------------------------------------------ live figures
-def live(kind, figures, lines, controls, *, alt, caption, name, more=(), guess=(), **data):
+def live(kind, figures, controls, *, alt, caption, name, more=(), guess=(), **data):
     """Show figures as pictures that live/figures.js turns into ones that move.
 
-    kind: the function there that draws them, from the data. figures: Matplotlib's, or a
-    `picture`. lines: those that the kind moves, by name. controls: HTML, from `slider` and
-    others; `more` of them are folded. name: of the figure in a page's address. guess: a
+    kind: the function there that draws them, from the data. figures: Matplotlib's, of which
+    the kind moves the lines that have a gid, or a `picture`. controls: HTML, from `slider`
+    and others; `more` of them are folded. name: of the figure in a page's address. guess: a
     question, and the settings that each choice sets; the kind judges it. In the data,
     `state` has the settings that are dragged in the figure and have no control.
 
@@ -77,7 +77,7 @@ def live(kind, figures, lines, controls, *, alt, caption, name, more=(), guess=(
     if guess:
         data["choices"] = list(guess[1].values())
     drawn = [fig for fig in figures if not isinstance(fig, str)]
-    data["axes"] = [_describe(ax, lines) for fig in drawn for ax in fig.axes]
+    data["axes"] = [_describe(ax) for fig in drawn for ax in fig.axes]
     stills = [fig if isinstance(fig, str) else _still(fig) for fig in figures]
     plt.close("all")  # which would be shown once more, as they are
     page = LIVE_FIGURE.format(
@@ -158,9 +158,8 @@ def _image(png, width):
     )
 
 
-def _describe(ax, lines):
-    """Axes for live/plot.js: their title, scales and lines, of which the named ones move."""
-    names = {line: name for name, line in lines.items()}
+def _describe(ax):
+    """Axes for live/plot.js: their title, scales and lines, of which those with a gid move."""
     scales = {
         side: {
             "label": axis.get_label_text(),
@@ -169,8 +168,7 @@ def _describe(ax, lines):
         }
         for side, axis in (("across", ax.xaxis), ("up", ax.yaxis))
     }
-    drawn = [_describe_line(line, names.get(line, "")) for line in ax.lines]
-    return {"title": ax.get_title("left"), **scales, "lines": drawn}
+    return {"title": ax.get_title("left"), **scales, "lines": list(map(_describe_line, ax.lines))}
 
 
 def _label_of(line):
@@ -178,7 +176,8 @@ def _label_of(line):
     return "" if label.startswith("_") else label
 
 
-def _describe_line(line, name):
+def _describe_line(line):
+    name = line.get_gid() or ""
     marker = line.get_marker().replace("None", "")
     color = to_hex(line.get_color())
     in_data = line.get_transform() - line.axes.transData  # of a line across the axes, too

@@ -24,7 +24,7 @@ def shown_by(monkeypatch, *arguments, **options):
 
 def test_a_figure_brings_its_script_and_words_are_no_html(monkeypatch):
     words = {"alt": "<b>", "caption": "<b>", "name": "x", "note": "</script><b>"}
-    page = shown_by(monkeypatch, "photo", [], {}, [], **words)
+    page = shown_by(monkeypatch, "photo", [], [], **words)
     stored = re.sub(SCRIPT, "", page, flags=re.DOTALL)
     [element] = re.findall("<(?:script|style|b)\\b.*?>", stored.replace("<\\/script><b>", ""))
     data = stored.split(element)[1].split("</script>")[0]
@@ -37,11 +37,12 @@ def test_a_figure_brings_its_script_and_words_are_no_html(monkeypatch):
 def test_the_page_is_told_what_matplotlib_draws(monkeypatch, scale):
     """The ends of the axes, the points of what stands still, and how each line looks."""
     fig, ax = plt.subplots()
-    [moves] = ax.plot([1, 10, 100], [3, 7, 5], "o", color="#D55E00", ms=9, label="a run")
+    look = {"color": "#D55E00", "ms": 9, "label": "a run"}
+    ax.plot([1, 10, 100], [3, 7, 5], "o", gid="run", **look)
     ax.axhline(4, color="black", linestyle="--", label="floor")
     ax.set(xscale=scale, xlim=(1, 200), ylim=(2, 9), xlabel="epoch")
     words = {"alt": "", "caption": "", "name": "x"}
-    page = shown_by(monkeypatch, "stages", [fig], {"run": moves}, [], **words)
+    page = shown_by(monkeypatch, "stages", [fig], [], **words)
     [axes] = json.loads(page.split('application/json">')[1].split("</script>")[0])["axes"]
     assert axes["across"] == {"label": "epoch", "ends": [1, 200], "log": scale == "log"}
     assert axes["up"]["ends"] == [2, 9]
