@@ -183,6 +183,13 @@ window.mf = (() => {
     return Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
   }
 
+  // Vectors that came as whole numbers of 16 bits, each in a unit of its own.
+  function unpack({ int16, units }) {
+    const numbers = new Int16Array(bytesOf(int16).buffer);
+    const count = numbers.length / units.length;
+    return units.map((unit, k) => Float64Array.from(numbers.subarray(k * count, (k + 1) * count), x => unit * x));
+  }
+
   const algorithm = { rand, sgd, runSlice, epochs, squaredError, general };
-  return { ...algorithm, dot, product, determinant, singularValues, bytesOf };
+  return { ...algorithm, dot, product, determinant, singularValues, bytesOf, unpack };
 })();

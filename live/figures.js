@@ -4,19 +4,19 @@
 
 (() => {
   const { sgd, epochs, rand, runSlice, dot, product, singularValues, determinant } = window.mf;
-  const { bytesOf, makePlot, makeGrid, shown, training } = window.mf;
+  const { unpack, makePlot, makeGrid, shown, training } = window.mf;
   const COUNTS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 
   // ------------------------------------------------------------------ the kinds of figures
   // A kind takes what the figure offers (see `live`) and its data. It gives back a function that draws for the
   // settings and returns what is said: a first sentence, and the rest. The function may have a `judge`, which says
   // after a guess which choice was right, and why; and a `play`, which the button Train starts.
-  const kinds = { completion, stages, seeds, beat, photo, training };
+  const kinds = { completion, stages, seeds, beat, photo, starts, training };
 
   // The first page and 3.1: a matrix with gaps. `open` names them, such as "10 21" for row 1, column 0 and row 2,
   // column 1; `at` is a pair of values that the reader has chosen, or "" for the end of the run.
   function completion({ thing, plots: [plot], move, set, settings, later }, { A: own, cloud: finished }) {
-    const fill = makeGrid(thing, "The matrix: press a number to open it, or to close it", press);
+    const fill = makeGrid(thing, "The matrix: press a number to open it, or to close it", { press });
     const gapsOf = ({ open }) => open.split(" ").filter(Boolean);
     const keyOf = ({ open, lr, epochs }, A) => [open, lr, epochs, ...A.flat()].join();
     const ownKey = keyOf(settings(), own);
@@ -414,7 +414,7 @@
 
   // 2.1 and the first page: a photograph from the first columns of its factors. The dot on the curve is the rank.
   function photo({ thing, plots: [plot], move, set, settings }, { shape: [m, n], S, U, V }) {
-    const [u, v] = [U, V].map(({ int16, units: [unit] }) => Float32Array.from(new Int16Array(bytesOf(int16).buffer), x => unit * x));
+    const [[u], [v]] = [U, V].map(unpack);
     thing.innerHTML = `<canvas width="${n}" height="${m}" role="img" aria-label="the portrait at this rank"></canvas>`;
     const context = thing.firstChild.getContext("2d");
     const image = context.createImageData(n, m); // four numbers a pixel: red, green, blue, opacity
@@ -443,6 +443,43 @@
       plot.say(rank, head);
       return [head, ""];
     };
+  }
+
+  // 4.1: what runs from three starts predict for one empty cell, by epoch; at the left the product of one of them.
+  function starts({ thing, plots: [plot], move, set, settings }, { A, epochs, rates, seeds, errors, films, users, ...data }) {
+    const products = unpack(data.products);
+    const fill = makeGrid(thing, "U Vᵀ at this epoch, and below it the stars", { rows: films, columns: users, largest: 8, show: x => x.toFixed?.(1) ?? x });
+    const stars = A.map(row => row.map(x => (x ? `${x}★` : "")));
+    const last = epochs.at(-1);
+    const open = A.map((row, i) => row.map((x, j) => i === 0 && j === users.length - 1));
+
+    // The product of the r-th rate, the s-th seed and the k-th of the epochs that are known.
+    function productAt(r, s, k) {
+      const all = products[r * seeds.length + s];
+      return A.map((row, i) => row.map((_, j) => all[(k * A.length + i) * row.length + j]));
+    }
+
+    const asked = (r, s, k) => productAt(r, s, k)[0].at(-1);
+    const nearest = epoch => epochs.findIndex((x, k) => !(epochs[k + 1] - epoch < epoch - x));
+    const go = epoch => set({ epoch: epochs[nearest(Math.min(Math.max(epoch, 0), last))] });
+
+    function draw({ seed, lr, epoch }) {
+      const [r, k] = [Math.max(rates.indexOf(lr), 0), nearest(epoch)];
+      const ends = seeds.map((_, s) => asked(r, s, k));
+      seeds.forEach((name, s) => {
+        move(`line${name}`, epochs.map((x, k) => [x, asked(r, s, k)]));
+        move(`dot${name}`, [[epochs[k], ends[s]]]);
+      });
+      move("cursor", [0, 9].map(y => [epochs[k], y]));
+      const own = seeds.indexOf(seed);
+      fill(productAt(r, own, k), stars, open);
+      const head = `Epoch ${epochs[k].toLocaleString("en")}: the three starts predict ${ends.map(x => x.toFixed(2)).join(", ")} stars.`;
+      plot.say(epochs[k], head);
+      return [head, `They are ${(Math.max(...ends) - Math.min(...ends)).toFixed(2)} apart, and the cell is empty: nobody knows which is right. On all the ratings the run of seed ${seed} is off by ${errors[r][own][k].toFixed(2)} stars (RMSE).`];
+    }
+
+    plot.grab({ label: "epoch", to: ([x]) => go(x), step: (across, up) => go(settings().epoch + (across + up) * epochs[1]) });
+    return draw;
   }
 
   function shown4(x) {

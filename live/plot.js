@@ -172,20 +172,26 @@
     return Math.min(Math.max(x, -1e4), 1e4).toFixed(1);
   }
 
-  // A matrix of three rows and columns as a grid of cells; where `press` is given they are buttons, which call it
-  // with row and column. Returns a function that fills the grid with X, below each number the one that is wanted. A
-  // cell is the bluer the larger its number is, and orange below 0. `open` tells of each entry whether it is a gap.
-  function makeGrid(host, label, press) {
-    const tag = press ? "button type=button" : "div";
-    host.innerHTML = `<div class="cells" role="group" aria-label="${label}">${`<${tag}></${tag.split(" ")[0]}>`.repeat(9)}</div>`;
-    const cells = [...host.querySelectorAll(".cells > *")];
+  // A matrix as a grid of cells, of three rows and columns, or of those that have these names; where `press` is given
+  // they are buttons, which call it with row and column. Returns a function that fills the grid with X, below each
+  // number the one that is wanted. A cell is the bluer the larger its number is, up to `largest`, and orange below 0.
+  // `open` tells of each entry whether it is a gap.
+  function makeGrid(host, label, { press, rows = ["", "", ""], columns = rows, largest = 3.4, show = shown } = {}) {
+    const tag = press ? "button" : "div";
+    const cell = `<${tag}${press ? " type=button" : ""}></${tag}>`;
+    const heads = columns.map(name => name && `<b>${name}</b>`).join("");
+    const body = rows.map(name => (name && `<b>${name}</b>`) + cell.repeat(columns.length)).join("");
+    host.innerHTML = `<div class="cells" role="group" aria-label="${label}">${heads && `<b></b>${heads}`}${body}</div>`;
+    host.firstChild.style.gridTemplateColumns = `${heads && "auto "}repeat(${columns.length}, 1fr)`;
+    const cells = [...host.querySelectorAll(".cells > :not(b)")];
     if (press) cells.forEach((cell, k) => { cell.onclick = () => press(Math.floor(k / 3), k % 3); });
     return (X, wanted, open) => cells.forEach((cell, k) => {
-      const [x, small] = [X, wanted].map(matrix => shown(matrix.flat()[k]));
+      const [x, small] = [X, wanted].map(matrix => show(matrix.flat()[k]));
       const isOpen = open?.flat()[k];
-      cell.innerHTML = `<span>${x}</span> <small>${isOpen ? "open" : small}</small>`;
-      cell.style.setProperty("--share", Math.min(Math.abs(X.flat()[k]) / 3.4, 1));
+      cell.innerHTML = `<span>${x}</span> <small>${isOpen ? "open" : small || ""}</small>`;
+      cell.style.setProperty("--share", Math.min(Math.abs(X.flat()[k]) / largest, 1));
       cell.style.setProperty("--shade", X.flat()[k] < 0 ? "var(--below)" : "var(--above)");
+      cell.classList.toggle("open", Boolean(isOpen));
       if (!press) return;
       cell.ariaPressed = String(isOpen);
       cell.title = `row ${Math.floor(k / 3) + 1}, column ${k % 3 + 1}`;

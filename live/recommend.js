@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { bytesOf, dot } = window.mf;
+  const { unpack, dot } = window.mf;
   const ROWS = 8; // films offered for stars to begin with
   const HITS = 6; // films offered for a search
 
@@ -72,14 +72,13 @@
     return plain.match(/[\p{L}\p{N}]+/gu) ?? [];
   }
 
-  // Factors come as whole numbers of 16 bits, column by column, with a unit for each column.
-  function unpack({ int16, units }) {
-    const numbers = new Int16Array(bytesOf(int16).buffer);
-    const count = numbers.length / units.length;
-    return Array.from({ length: count }, (_, i) => units.map((unit, k) => unit * numbers[k * count + i]));
+  // A matrix of packed columns, as rows.
+  function rowsOf(packed) {
+    const columns = unpack(packed);
+    return Array.from(columns[0], (_, i) => columns.map(column => column[i]));
   }
 
-  const modelOf = data => ({ ...data, U: unpack(data.U), W: unpack(data.W), b: unpack(data.b).map(([x]) => x) });
+  const modelOf = data => ({ ...data, U: rowsOf(data.U), W: rowsOf(data.W), b: unpack(data.b)[0] });
 
   // Dots at these places. The nearest to the pointer is named, and a click picks it. mark gives a class to dots.
   function drawMap(box, places, titles, pick) {

@@ -16,7 +16,7 @@
     let before = [];
 
     function prepare() {
-      parts ??= residuals(unpack(ratings, shape), damping);
+      parts ??= residuals(unpackRatings(ratings, shape), damping);
     }
 
     function replace(next) {
@@ -117,7 +117,7 @@
   }
 
   // The ratings of both parts, as packed_ratings of mf_figures.py writes them: row by row, 16 bits for each.
-  function unpack(base64, shape) {
+  function unpackRatings(base64, shape) {
     const part = () => ({ rows: [], cols: [], values: [], shape });
     const parts = { fitting: part(), validation: part() };
     let cell = 0;
@@ -168,5 +168,5 @@
     return sums.map((sum, k) => sum / weights[k]);
   }
 
-  Object.assign(window.mf, { training, unpack, residuals, smallStart, rmse });
+  Object.assign(window.mf, { training, unpackRatings, residuals, smallStart, rmse });
 })();

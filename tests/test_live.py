@@ -366,7 +366,7 @@ def lesson():
 TRAIN_IN_PAGE = f"""(figure, [rank, weight_decay, lr, num_epochs, seed]) => {{
   {BITS}
   const data = JSON.parse(figure.querySelector("script").textContent);
-  const parts = mf.residuals(mf.unpack(data.ratings, data.shape), data.damping);
+  const parts = mf.residuals(mf.unpackRatings(data.ratings, data.shape), data.damping);
   const init = mf.smallStart(data.shape, rank, seed);
   const run = mf.sgd({{ entries: parts.fitting, rank, num_epochs, lr, weight_decay, init }});
   return [run.U, run.V].map(rows => rows.map(bits));
