@@ -446,7 +446,7 @@
   }
 
   // 4.1: what runs from three starts predict for one empty cell, by epoch; at the left the product of one of them.
-  function starts({ thing, plots: [plot], move, set, settings }, { A, epochs, rates, seeds, errors, films, users, ...data }) {
+  function starts({ thing, plots: [plot], move, set, settings }, { A, epochs, rates, seeds, asked, errors, films, users, ...data }) {
     const products = unpack(data.products);
     const fill = makeGrid(thing, "U Vᵀ at this epoch, and below it the stars", { rows: films, columns: users, largest: 8, show: x => x.toFixed?.(1) ?? x });
     const stars = A.map(row => row.map(x => (x ? `${x}★` : "")));
@@ -459,15 +459,14 @@
       return A.map((row, i) => row.map((_, j) => all[(k * A.length + i) * row.length + j]));
     }
 
-    const asked = (r, s, k) => productAt(r, s, k)[0].at(-1);
     const nearest = epoch => epochs.findIndex((x, k) => !(epochs[k + 1] - epoch < epoch - x));
     const go = epoch => set({ epoch: epochs[nearest(Math.min(Math.max(epoch, 0), last))] });
 
     function draw({ seed, lr, epoch }) {
       const [r, k] = [Math.max(rates.indexOf(lr), 0), nearest(epoch)];
-      const ends = seeds.map((_, s) => asked(r, s, k));
+      const ends = seeds.map((_, s) => asked[r][s][k]);
       seeds.forEach((name, s) => {
-        move(`line${name}`, epochs.map((x, k) => [x, asked(r, s, k)]));
+        move(`line${name}`, epochs.map((x, k) => [x, asked[r][s][k]]));
         move(`dot${name}`, [[epochs[k], ends[s]]]);
       });
       move("cursor", [0, 9].map(y => [epochs[k], y]));

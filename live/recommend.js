@@ -117,7 +117,7 @@
     const hits = form.querySelector(".hits");
     const rows = form.querySelector(".stars");
     const words = data.titles.map(wordsOf);
-    const map = drawMap(figure.querySelector(".map"), unpack(data.places), data.titles, add);
+    const map = drawMap(figure.querySelector(".map"), rowsOf(data.places), data.titles, add);
     const given = new Map(data.mine);
 
     function offer(i) {

@@ -83,7 +83,7 @@ def test_the_page_has_the_bits_of_mf_core_and_its_messages(browser):
 
 
 # ------------------------------------------------------------------ in the report
-FIGURES = {"index": 2, "1.1": 1, "1.2": 1, "2.1": 2, "3.1": 1, "5.1": 1}  # by page
+FIGURES = {"index": 2, "1.1": 1, "1.2": 1, "2.1": 2, "3.1": 1, "4.1": 1, "5.1": 1}  # by page
 
 
 @pytest.fixture
@@ -354,6 +354,17 @@ def test_a_link_leads_to_a_state_the_address_follows_and_entries_can_be_typed(op
 
 
 # ------------------------------------------------------------------ on real ratings
+def test_three_starts_predict_what_the_notebook_prints(open_page):
+    page, [figure] = open_page("4.1", "#4.1?epoch=1000")
+    [printed] = re.findall(r"predictions: ([\d., ]+)\n", page.content())
+    assert f"Epoch 1,000: the three starts predict {printed} stars." in status_of(figure)
+    page.get_by_role("link", name="fifty times").click()
+    put(figure, seed=1)
+    drag(page, figure, [(0.5, 0.5), (0.99, 0.5)])
+    *stars, apart = page.get_by_role("row", name="rate 0.0005").inner_text().split()[-4:]
+    assert f"predict {', '.join(stars)} stars. They are {apart} apart" in status_of(figure)
+
+
 @pytest.fixture(scope="module")
 def lesson():
     """The names of section 5.1's function `learn`, and of what it needs."""
