@@ -29,15 +29,15 @@
     const top = scores => best([...scores.entries()], rated).slice(0, model.length).map(([i]) => i);
     const ranks = model.titles.map((_, i) => -(model.popular.indexOf(i) + 1 || Infinity));
     const forEverybody = [top(model.b), top(ranks)];
-    const without = rated.map((_, p) => recommend(model, rated.filter((_, q) => q !== p)).map(({ scores }) =>
-      scores.some(Boolean) ? top(scores) : []));
+    const without = rated.map((_, p) => recommend(model, rated.filter((_, q) => q !== p)).map(({ scores }, number) =>
+      scores.some(Boolean) ? top(scores) : forEverybody[number]));
     return recommend(model, rated).map(({ scores, added }, number) => top(scores).map(film => {
       const shares = added(film);
       const needed = shares.map((x, p) => without[p][number].includes(film) ? -Infinity : x);
       const most = Math.max(...needed);
       let why = "because of several of yours";
       if (most > -Infinity) why = `because of ${model.titles[rated[needed.indexOf(most)][0]]}`;
-      else if (forEverybody[number].includes(film)) why = ["liked by nearly everybody", "among the most popular"][number];
+      else if (forEverybody[number].includes(film)) why = ["liked by most of its raters", "among the most popular"][number];
       const note = number ? why : `${Math.min(5, scores[film]).toFixed(1)} stars, ${why}`;
       return { film, moved: total(shares), note };
     }));
@@ -69,7 +69,7 @@
   // A title as one types it: "Matrix, The (1999)" and "the matrix" have the same words.
   function wordsOf(title) {
     const plain = title.normalize("NFD").replace(/[\p{M}'’]/gu, "").toLowerCase();
-    return plain.match(/[\p{L}\p{N}]+/gu) ?? [];
+    return (plain.match(/[\p{L}\p{N}]+/gu) ?? []).filter(word => word !== "and");
   }
 
   // A matrix of packed columns, as rows.
@@ -179,9 +179,11 @@
     };
     search.oninput = () => {
       const typed = wordsOf(search.value);
-      const fits = i => typed.every(word => words[i].some(other => other.startsWith(word)));
+      const begins = i => words[i].join("").startsWith(typed.join("")); // as "spiderman" does, of Spider-Man
+      const fits = i => begins(i) || typed.every(word => words[i].some(other => other.startsWith(word)));
       const others = i => words[i].filter(word => !typed.includes(word)).length; // fewest first: Alien, then Aliens
-      const found = typed.length ? [...words.keys()].filter(fits).sort((i, j) => others(i) - others(j)) : [];
+      const rank = i => others(i) - (begins(i) ? 100 : 0);
+      const found = typed.length ? [...words.keys()].filter(fits).sort((i, j) => rank(i) - rank(j)) : [];
       map.mark("found", found);
       hits.replaceChildren(...found.slice(0, HITS).map(i => {
         const button = document.createElement("button");
@@ -190,7 +192,7 @@
         button.onclick = () => add(i);
         return button;
       }));
-      if (typed.length && !found.length) hits.textContent = `No film of these ${data.titles.length} has such a title.`;
+      if (typed.length && !found.length) hits.textContent = `None found among ${data.titles.length.toLocaleString("en")} films: try one word of the title.`;
       if (found.length > HITS) hits.append(` and ${found.length - HITS} more`);
     };
     form.onsubmit = () => {
