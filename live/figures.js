@@ -80,7 +80,7 @@
     // The k-th value that goes with the others in a matrix of rank 2: its determinant is 0, and linear in each value.
     function solve(k, values) {
       const [zero, one] = [0, 1].map(x => determinant(put(values.with(k, x))));
-      return one === zero ? NaN : -zero / (one - zero);
+      return Math.abs(one - zero) < 1e-9 ? NaN : -zero / (one - zero);
     }
 
     // The exact completions of two gaps: y for each x, and x for each y where the curve is steep.
@@ -136,33 +136,47 @@
     }
 
     function describe({ chosen, values, exact, X }) {
-      const { gaps, A, M, call } = task;
+      const { gaps, A, M, call, at } = task;
       const missed = Math.max(0, ...A.flatMap((row, i) => row.map((x, j) => (M[i][j] ? Math.abs(x - X[i][j]) : 0))));
-      const [number, others] = [COUNTS[gaps.length], COUNTS[9 - gaps.length]];
+      const number = COUNTS[gaps.length];
+      const rest = gaps.length === 8 ? "one that is left" : `other ${COUNTS[9 - gaps.length]}`;
       const after = inWords(call.num_epochs);
       if (!gaps.length) {
         const least = singularValues(A)[2] ** 2;
         return [`Nothing is open. This run misses a number by ${missed.toFixed(4)}.`, `No matrix of rank 2 has a smaller sum of squared errors than ${least.toFixed(4)}.`];
       }
       if (gaps.length === 9) return ["Everything is open: nothing is left to fit.", ""];
-      const fit = missed < 0.005 ? `fits the other ${others} to ${missed < 5e-5 ? "0.0001" : missed.toFixed(4)}`
-        : `still misses one of the other ${others} by ${missed.toFixed(4)} after ${after}`;
+      const fit = missed < 0.005 ? `fits the ${rest} to within ${missed < 5e-5 ? "0.0001" : missed.toFixed(4)}`
+        : `still misses ${gaps.length < 8 ? "one of " : ""}the ${rest} by ${missed.toFixed(4)} after ${after}`;
       const list = values.map(shown).join(values.length > 2 ? ", " : " and ");
-      const head = chosen.length ? `You chose ${list}.` : `This start leads to ${list}, and ${fit}.`;
-      const isSingular = Math.abs(determinant(A)) < 1e-4;
-      const [verb, truth] = [gaps.length > 1 ? "fit" : "fits", isSingular ? "★ is on it." : "★ is not on it: the full matrix has rank 3, and the fit has rank 2."];
+      const start = chosen.length ? chosen.map(shown).join(" and ") : list;
+      const added = chosen.length && gaps.length > 2 ? ` With what the run and the fit add, that is ${list}.` : "";
+      const head = chosen.length ? `You chose ${start}.${added}` : `This start leads to ${list}, and ${fit}.`;
+      const truth = isSingular(A) ? "★ is on it." : "★ is not on it: the full matrix has rank 3, and the fit has rank 2.";
+      const isFree = [[0, 0], [1, 0], [0, 1], [1, 1]].every(pair => isSingular(put([...pair, ...at(A).slice(2)])));
+      if (gaps.length < 3 && isFree) return [head, `Every ${gaps.length > 1 ? "pair" : "value"} fits the ${rest} exactly.`];
       if (gaps.length === 1) {
-        if (!Number.isFinite(exact)) return [head, `No value ${verb} the other ${others} exactly.`];
-        const far = Math.abs(values[0] - exact) > 0.02 ? ` After ${after} this run is elsewhere: the others hardly hold it.` : "";
-        return [head, `Exactly one value fits the other ${others}: ${shown(exact)}.${far}`];
+        if (!Number.isFinite(exact)) return [head, `No value fits the ${rest} exactly.`];
+        const [largest, middle] = singularValues(A);
+        const slope = Math.abs(determinant(put([1])) - determinant(put([0])));
+        const why = slope < 0.05 * largest * middle ? ": the others hardly hold it" : "";
+        const far = Math.abs(values[0] - exact) > 0.02 ? ` After ${after} this run is not there${why}.` : "";
+        return [head, `Exactly one value fits the ${rest}: ${shown(exact)}.${far}`];
       }
       if (gaps.length === 2) {
         const isLine = gaps[0].some((x, k) => x === gaps[1][k]);
-        if (!pointsOf("curve").length) return [head, `No pair in sight fits the other ${others} exactly.`];
-        return [head, `Every point of the ${isLine ? "line" : "curve"} fits the other ${others} exactly. The true pair ${truth}`];
+        if (!pointsOf("curve").length) return [head, `No pair in sight fits the ${rest} exactly.`];
+        return [head, `Every point of the ${isLine ? "line" : "curve"} fits the ${rest} exactly. The true pair ${truth}`];
       }
-      if (gaps.length === 3) return [head, `The exact fits are a surface: for nearly each pair of values there is a third one. The other ${others} say next to nothing.`];
-      return [head, `Of the ${number} open numbers you may choose all but one, and nearly always the last one makes the fit exact. The other ${others} say next to nothing.`];
+      const little = `The ${rest} say${gaps.length === 8 ? "s" : ""} next to nothing.`;
+      if (gaps.length === 3) return [head, `The exact fits are a surface: for nearly each pair of values there is a third one. ${little}`];
+      return [head, `Of the ${number} open numbers you may choose all but one, and nearly always the last one makes the fit exact. ${little}`];
+    }
+
+    // Of rank 2 or less, as far as seven digits tell.
+    function isSingular(X) {
+      const [first, , third] = singularValues(X);
+      return third <= 1e-4 * first;
     }
 
     const pointsOf = name => plot.lines.find(line => line.name === name).points;
@@ -200,11 +214,11 @@
     let trained = {};
     let before = null; // the settings of the run that a guess compares with
 
-    function train({ lr, rank, seed }) {
+    function train({ lr, rank, seed }, num_epochs = last) {
       const factors = []; // of each epoch
       let failure = null;
       try {
-        for (const { U } of epochs({ A, rank, num_epochs: last, lr, seed })) factors.push(new Float32Array(U[0].buffer.slice()));
+        for (const { U } of epochs({ A, rank, num_epochs, lr, seed })) factors.push(new Float32Array(U[0].buffer.slice()));
       } catch (error) {
         failure = error;
       }
@@ -261,30 +275,39 @@
       const head = `Epoch ${epoch}: loss ${shown4(state.loss)}.`;
       for (const plot of plots) plot.say(epoch, head);
       if (run.failure && epoch === run.factors.length - 1) return [`${head} The numbers run away.`, `V is ${shown4(state.length)} long, and in the next epoch its numbers are too large for the computer: lr = ${lr} is too large.`];
-      return [head, `${stageOf(state, rank)} ${growth(run, epoch, lr)}`];
+      return [head, `${stageOf(run, epoch)} ${growth(run, epoch, lr)}`];
     }
 
-    function stageOf({ sigma }, rank) {
+    function stageOf(run, epoch) {
+      const { rank, factors } = run;
+      const { sigma, loss } = stateAt(run, epoch);
       const isLearned = (k, share) => sigma[k] > share * S[k];
-      if (!isLearned(0, 0.94)) return "The first direction grows.";
-      if (rank === 1) return "The one direction that rank 1 has room for is learned: hence the floor.";
-      if (!isLearned(1, 0.15)) return `The first direction is learned. The second is still near 0, so the loss rests near ${floorOf(1).toFixed(4)}, the floor of rank 1.`;
-      if (!isLearned(1, 0.93)) return "The second direction grows.";
-      if (rank === 2) return "Both directions are learned, and rank 2 has no room for a third: hence the floor.";
-      return isLearned(2, 0.93) ? "All three directions are learned." : "The third direction grows.";
+      if (!isLearned(0, 0.94)) return "The first direction is not yet learned.";
+      if (rank > 1 && !isLearned(1, 0.15)) {
+        const [rest, name] = [floorOf(1).toFixed(4), "the floor of rank 1"];
+        return `The first direction is learned. The second is near 0: ` +
+          (loss < 1.05 * floorOf(1) ? `so the loss rests near ${rest}, ${name}.` : `without it no loss is below ${rest}, ${name}.`);
+      }
+      if (rank > 1 && !isLearned(1, 0.93)) return "The second direction is on its way.";
+      if (rank === 3) return isLearned(2, 0.93) ? "All three directions are learned." : "The third direction is on its way.";
+      const learned = rank === 1 ? "The one direction that rank 1 has room for is" : "Both directions are";
+      if (loss < 1.02 * floorOf(rank)) return `${learned} learned${rank === 1 ? "" : ", and rank 2 has no room for a third"}: hence the floor.`;
+      const from = Math.min(epoch, Math.max(factors.length - 21, 0));
+      const isFalling = stateAt(run, Math.min(from + 20, factors.length - 1)).loss < 0.999 * stateAt(run, from).loss;
+      return isFalling ? `${learned} nearly learned.` : `${learned} learned, but at this rate the steps do not settle on the floor.`;
     }
 
-    // While the second direction is near 0, an epoch multiplies it by e^(2 lr sigma_2).
+    // By equation (1.5) an epoch multiplies the second direction by e^(2 lr sigma_2) at most.
     function growth(run, epoch, lr) {
       if (run.rank === 1 || epoch + 100 >= run.factors.length) return "";
       const [now, then] = [epoch, epoch + 100].map(k => stateAt(run, k));
-      if (now.sigma[0] < 0.94 * S[0] || now.sigma[1] > 0.5 * S[1]) return "";
-      const factor = (then.sigma[1] / now.sigma[1]).toFixed(1);
-      return `In 100 epochs the second grows ${factor}-fold; nearer to 0 it would be e^(100 · 2 · lr · σ₂) = ${Math.exp(200 * lr * S[1]).toFixed(1)}-fold.`;
+      const [factor, most] = [then.sigma[1] / now.sigma[1], Math.exp(200 * lr * S[1])];
+      if (now.sigma[0] < 0.94 * S[0] || now.sigma[1] > 0.5 * S[1] || factor < 1.05 || factor > most) return "";
+      return `In 100 epochs the second grows ${factor.toFixed(1)}-fold; (1.5) allows e^(100 · 2 · lr · σ₂) = ${most.toFixed(1)}.`;
     }
 
     function halfway(at) {
-      const run = train(at);
+      const run = train(at, 2 * last);
       return run.factors.findIndex((_, epoch) => stateAt(run, epoch).sigma[1] > S[1] / 2);
     }
 
@@ -294,7 +317,8 @@
     };
     draw.judge = () => {
       const [slow, plain] = [settings(), before].map(halfway);
-      return [[0.75, 1.5].filter(times => slow > times * plain).length, `the second direction has half its size after ${slow} epochs in place of ${plain}, because the growth e^(2 lr σ₂) of an epoch has half the exponent`];
+      if (Math.min(slow, plain) < 1) return [null, "In this run the second direction does not grow to half its size. Take rank 2 and seed 0"];
+      return [[0.75, 1.5].filter(times => slow > times * plain).length, `the second direction has half its size after ${slow} epochs in place of ${plain}, because each step is half as long`];
     };
     for (const plot of plots) {
       const go = epoch => set({ epoch: Math.min(Math.max(Math.round(epoch), 0), last) });
@@ -345,7 +369,7 @@
 
     draw.judge = () => {
       const [then, now] = [hits(first), hits(spread)];
-      return [Number(now > then), `${then} seeds print ${reported} after ${inWords(first.epochs)}, and ${now} after ${inWords(spread.epochs)}. More epochs move the whole curve to the left, and most runs past ${reported}`];
+      return [Number(now > then), `${then} seeds print ${reported} after ${inWords(first.epochs)}, and ${now} after ${inWords(spread.epochs)}. More epochs move nearly all of the curve to the left, past ${reported}`];
     };
     function go(k) {
       const { ascending } = spread;
@@ -405,9 +429,9 @@
       fill(A.map(row => row.map((x, j) => x - dot(row, w) * w[j])), A);
       move("now", [below(w)]);
       const [length, loss] = [Math.sqrt(lossOf(w)), lossOf(w)];
-      const head = `A makes w ${length.toFixed(4)} long; B makes it 0, so its loss is ${length.toFixed(4)}² = ${loss.toFixed(4)}.`;
+      const head = `A makes w ${length.toFixed(4)} long; this B makes it 0 and is A across it, so its loss is ${length.toFixed(4)}² = ${loss.toFixed(4)}.`;
       plot.say(current.turn, head);
-      if (loss - floor < 0.0005) return [head, `You are on the floor, ${floor.toFixed(4)}: A makes no direction shorter, so no matrix of rank 2 has a smaller loss.`];
+      if (loss - floor < 0.0005) return [head, `You are within 0.0005 of the floor, ${floor.toFixed(4)}: A makes no direction shorter, so no matrix of rank 2 has a smaller loss.`];
       return [head, `That is ${(loss - floor).toFixed(4)} above the floor. Is there a place on the globe that is less blue, a direction that A makes shorter?`];
     };
   }
@@ -587,7 +611,8 @@
       save();
       if (guess === null || verdict) return;
       const [right, reason] = draw.judge(settings());
-      verdict = `You guessed “${choices[guess].textContent}”, and that is ${guess === right ? "right" : "wrong"}: ${reason}.`;
+      const answer = `You guessed “${choices[guess].textContent}”, and that is ${guess === right ? "right" : "wrong"}: `;
+      verdict = `${right === null ? "" : answer}${reason}.`;
       mark(guess, right);
       show();
     }

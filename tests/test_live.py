@@ -266,7 +266,7 @@ def test_a_matrix_of_rank_2_stays_above_the_floor(open_page):
         length = (A.double() @ w).norm()
         said = put(figure, turn=turn, tilt=tilt)
         assert said.startswith(f"A makes w {length:.4f} long; ") and f"² = {loss:.4f}." in said
-        assert ("You are on the floor" in said) == (loss - floor < 0.0005)
+        assert ("of the floor, 0.1219" in said) == (loss - floor < 0.0005)
         assert (cells_in(figure) - B).abs().max() < 6e-4
     drag(page, figure, [(0.5, 0.3), (0.45, 0.4)])
     assert "turn=-80" not in address_of(page)
@@ -317,7 +317,7 @@ def test_with_one_gap_the_exact_value_and_the_end_of_the_run_are_told_apart(open
     X[2, 1] = 1
     exact = f"{at_0 / (at_0 - torch.linalg.det(X)):.2f}".replace("-", "−")
     assert f"Exactly one value fits the other eight: {exact}." in status_of(figure)
-    assert "this run is elsewhere" in status_of(figure)
+    assert "this run is not there: the others hardly hold it" in status_of(figure)
 
 
 def test_the_dot_stays_on_the_curve_and_a_new_start_takes_its_place(open_page):
