@@ -17,7 +17,7 @@
   // column 1; `at` is a pair of values that the reader has chosen, or "" for the end of the run.
   function completion({ thing, plots: [plot], move, set, settings, later }, { A: own, cloud: finished }) {
     const fill = makeGrid(thing, "The matrix: press a number to open it, or to close it", { press });
-    const gapsOf = ({ open }) => open.split(" ").filter(Boolean);
+    const gapsOf = ({ open }) => [...new Set(open.match(/\b[012]{2}\b/g))];
     const keyOf = ({ open, lr, epochs }, A) => [open, lr, epochs, ...A.flat()].join();
     const ownKey = keyOf(settings(), own);
     let task = {};
@@ -100,7 +100,7 @@
     function draw(current) {
       prepare(current);
       const { gaps, A, M, call, at, cloud } = task;
-      const chosen = current.at.split(" ").filter(Boolean).map(Number);
+      const chosen = current.at.split(" ").filter(Boolean).map(Number).filter(Number.isFinite);
       const way = [];
       const record = (epoch, U, V) => {
         if (epoch % Math.max(2, epoch >> 5) === 0) way.push(gaps.map(([i, j]) => dot(U[i], V[j])));
@@ -259,7 +259,7 @@
       const key = [lr, rank, seed].join();
       if (key !== trained.key) trained = { key, run: train(current), pale: before && train(before) };
       const { run, pale } = trained;
-      const epoch = Math.min(current.epoch, run.factors.length - 1);
+      const epoch = Math.min(Math.max(current.epoch, 0), run.factors.length - 1);
       const state = stateAt(run, epoch);
       frame(run);
       ["first", "second", "third"].forEach((name, k) => curve(name, k < rank ? run : null, ({ sigma }) => sigma[k]));
@@ -543,7 +543,7 @@
     function put(values) {
       for (const [name, x] of Object.entries(values)) {
         const control = form.elements[name];
-        if (!control) state[name] = typeof data.state[name] === "number" ? Number(x) : x;
+        if (!control) state[name] = typeof data.state[name] === "number" ? Math.round(x) || 0 : x;
         else control.value = control.dataset.log ? Math.log10(x) : x;
       }
     }
