@@ -13,7 +13,7 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from conftest import ROOT, examples
+from conftest import ROOT, examples, seeded
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
@@ -25,10 +25,6 @@ from mf_train import __main__ as command
 from mf_train import checkpoint, processes
 
 OPTIONS = ["--epochs=6", "--rank=5", "--strata=8", "--seed=3"]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def bands(M, strata):
@@ -60,14 +56,9 @@ def test_strata_are_blocks_on_diagonals(m, n, strata, seed):
 
 
 def test_one_stratum_has_the_bits_of_mf_core():
-    A = torch.rand(13, 7, generator=seeded())
-    calls = []
-
-    def stop(*call):
-        calls.append(call)
-        return len(calls) == 3
-
-    ours = mf_train.factorize(A, 2, strata=1, generator=seeded(1), callback=stop)
+    A, calls = torch.rand(13, 7, generator=seeded()), []
+    options = {"generator": seeded(1), "callback": lambda *x: calls.append(x) or x[0] == 3}
+    ours = mf_train.factorize(A, 2, strata=1, **options)
     core = mf_core.sgd_factorize_masked(A, None, 2, 3, 0.02, weight_decay=0.1, generator=seeded(1))
     assert [epoch for epoch, _, _ in calls] == [1, 2, 3]
     for X, Y, first, last in zip(ours, core, calls[0][1:], calls[2][1:], strict=True):
