@@ -288,9 +288,7 @@ def test_a_result_beyond_the_dtypes_range_is_an_error(dtype):
     (caching.IndexDataCacheFile, "save", Mock(side_effect=OSError(28, "the disk is full"))),
     (caching.IndexDataCacheFile, "load", Mock(side_effect=PermissionError(13, "not yours"))),
 ])  # fmt: skip
-def test_a_cache_that_fails_breaks_no_call_and_is_renewed(
-    owner, name, broken, tmp_path, monkeypatch
-):
+def test_a_cache_that_fails_is_renewed(owner, name, broken, tmp_path, monkeypatch):
     monkeypatch.setattr(numba.core.config, "CACHE_DIR", str(tmp_path))
     program = tmp_path / "double.py"
     program.write_text("from mf_loops import compiled\n@compiled\ndef double(x): return 2 * x")
