@@ -69,13 +69,8 @@ def find_differing_parts(text, other):
             same = 0 if number % 2 else len(os.path.commonprefix(pair))
             begins = [len("".join(before[:number])) + same for before in parts]
             both = zip((text, other), begins, strict=True)
-            return tuple(shorten(x[max(0, begin - 30) : begin + 50]) for x, begin in both)
+            return [" ".join(x[max(0, begin - 30) : begin + 50].split()) for x, begin in both]
     return None
-
-
-def shorten(text, length=100):
-    text = " ".join(text.split())
-    return text if len(text) <= length else f"{text[:length]}…"
 
 
 def is_near(*tokens):

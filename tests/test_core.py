@@ -104,8 +104,7 @@ def test_it_equals_the_courseworks_loop(factorize, problem, num_epochs):
 @both_dtypes
 def test_sgd_has_the_bits_of_its_two_lines_in_ieee_arithmetic(dtype):
     """NumPy's scalars round every product and sum, in the order of the pseudocode."""
-    A = torch.rand(20, 5, generator=seeded(2), dtype=dtype)
-    start = random_start(A.shape, 9, dtype)
+    A, start = torch.rand(20, 5, generator=seeded(2), dtype=dtype), random_start((20, 5), 9, dtype)
     U, V = (X.numpy().copy() for X in start)
     lr, w = U.dtype.type(0.03), U.dtype.type(0.1)
     for _ in range(40):

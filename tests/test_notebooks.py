@@ -179,18 +179,15 @@ def run(path, tmp_path, parameters):
     return printed(output for cell in executed.cells for output in cell.get("outputs", []))
 
 
-def fewer_ratings(folder):
-    """MovieLens' ml-latest-small, of its first 150 users alone, in this folder."""
-    folder.mkdir()
-    shutil.copy(DATA / "movielens" / "movies.csv", folder)
-    ratings = pd.read_csv(DATA / "movielens" / "ratings.csv")
-    ratings[ratings["userId"] <= 150].to_csv(folder / "ratings.csv", index=False)
-    return str(folder)
-
-
 @each(WITH_PARAMETERS)
 def test_a_notebook_runs_with_other_parameters_on_other_ratings(path, tmp_path):
-    parameters = SMALL | QUICK | {"path": fewer_ratings(tmp_path / "set")}
+    """The ratings are those of MovieLens' first 150 users."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    shutil.copy(DATA / "movielens/movies.csv", folder)
+    ratings = pd.read_csv(DATA / "movielens/ratings.csv").query("userId <= 150")
+    ratings.to_csv(folder / "ratings.csv", index=False)
+    parameters = SMALL | QUICK | {"path": str(folder)}
     assert run(path, tmp_path, parameters) != printed(outputs_of(path))
 
 

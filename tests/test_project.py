@@ -63,9 +63,6 @@ def test_no_file_names_a_path_of_this_machine():
             assert f"{place}/".encode() not in path.read_bytes(), path
 
 
-REFRESH = [sys.executable, ROOT / "tools/refresh.py"]
-
-
 def write_notebook(path, *sources, **metadata):
     cells = [nbformat.v4.new_code_cell(source, metadata=metadata) for source in sources]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
@@ -80,7 +77,8 @@ def test_refresh_stores_one_form(tmp_path):
     paths += [write_notebook(tmp_path / "b.ipynb", work, execution={"iopub.status.busy": "2026"})]
     fails = write_notebook(tmp_path / "fails.ipynb", "1", "1 / 0")
     before = fails.read_bytes()
-    run = subprocess.run([*REFRESH, *paths, fails], capture_output=True, text=True)
+    command = [sys.executable, ROOT / "tools/refresh.py", *paths, fails]
+    run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 1 and run.stderr == (
         "fails.ipynb is left as it was: cell [2] fails: ZeroDivisionError: division by zero\n"
     )
