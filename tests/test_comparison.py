@@ -45,6 +45,8 @@ def packed(number):
 
 
 FIGURE = "<figure>1.5</figure>"
+SCRIPT = "\n<style>x</style><script>y</script>"
+WITHIN = '<figure>1.5<script>{"mu":1}</script></figure>'
 SAME = {
     "a last digit": (printed("loss 0.1219, 3"), printed("loss 0.1220, 3")),
     "a carry and its column": (printed("[ 9.9999, 1.0]"), printed("[10.0000, 1.0]")),
@@ -53,10 +55,7 @@ SAME = {
     "a coordinate": (svg("12.3"), svg("12.4")),
     "a packed number": (packed(100), packed(101)),
     "a shade": (shown("image/png", picture(0.5)), shown("image/png", picture(0.502))),
-    "the script of a run": (
-        shown("text/html", FIGURE),
-        shown("text/html", f"{FIGURE}\n<style>x</style><script>y</script>"),
-    ),
+    "the script of a run": (shown("text/html", FIGURE), shown("text/html", FIGURE + SCRIPT)),
 }
 DIFFERENT = {
     "two units": (printed("0.0013 and 0.1219"), printed("0.0015 and 0.1219")),
@@ -74,10 +73,7 @@ DIFFERENT = {
         shown("image/png", picture(1), **{"image/png": {"alt": "loss 0.12"}}),
         shown("image/png", picture(1), **{"image/png": {"alt": "loss 0.22"}}),
     ),
-    "a script within the figure": (
-        shown("text/html", "<figure>1.5</figure>"),
-        shown("text/html", '<figure>1.5<script>{"mu":1}</script></figure>'),
-    ),
+    "a script within the figure": (shown("text/html", FIGURE), shown("text/html", WITHIN)),
 }
 
 
