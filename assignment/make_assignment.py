@@ -66,19 +66,6 @@ def teaches(A, M, seeds=range(100)):
     return sum(shown) / len(shown)
 
 
-def choose_ratings():
-    """MovieLens' films with FEWEST ratings or more, and their titles."""
-    ratings = load_ratings()
-    chosen = ratings.M.sum(1) >= FEWEST
-    return ratings.A[chosen], list(compress(ratings.titles, chosen))
-
-
-def as_code(matrix):
-    """The matrix as it is typed in a cell, a row a line."""
-    rows = [[round(x, 4) for x in row] for row in matrix.tolist()]
-    return "[\n" + "".join(f"    {row},\n" for row in rows) + "]"
-
-
 def graded(cell, name, kind, points=None):
     """The cell with nbgrader's metadata: its kind is read-only, task, test or answer."""
     locked = kind in ("read-only", "test")
@@ -122,14 +109,15 @@ def cells_of(section, known, seed, solved):
 def write_edition(folder, data, visible, seed, solved=False):
     """A whole edition in a folder, which it replaces."""
     A, M, ratings, titles = data
+    rows = {"A": [[round(x, 4) for x in row] for row in A.tolist()], "M": M.int().tolist()}
+    typed = {x: "[\n" + "".join(f"    {row},\n" for row in rows[x]) + "]" for x in rows}
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     for section in tasks.sections():
         path = tasks.notebook(section)
         title = british(nbformat.read(path, 4).cells[0].source.splitlines()[0]).removeprefix("# ")
-        known = {"A": as_code(A), "M": as_code(M.int()), "title": title}
-        cells = list(cells_of(section, known, seed, solved))
+        cells = list(cells_of(section, typed | {"title": title}, seed, solved))
         book = new_notebook(cells=cells, metadata={"kernelspec": kernel})
         nbformat.write(book, folder / path.name)
     (folder / "checks.json").write_text(json.dumps(visible), encoding="utf-8")
@@ -144,30 +132,27 @@ def write_edition(folder, data, visible, seed, solved=False):
     pd.Series(titles, name="name").to_csv(folder / "titles.csv", index_label="movie")
 
 
-def rubrics():
-    """The rubrics of the questions in words, as a page."""
-    page = "# Rubrics\n"
-    for section, template in tasks.sections().items():
-        for cell in filter(lambda cell: "question" in cell, template["cells"]):
-            page += f"\n## {section} {cell['question']} ({cell['points']} points)\n"
-            page += cell["text"] + cell["rubric"]
-    return page
-
-
 def make(build, seed=0):
     """Write both editions, the rubrics and the seed into the folder build."""
-    data = *draw_matrix(seed), *choose_ratings()
+    ratings = load_ratings()
+    chosen = ratings.M.sum(1) >= FEWEST
+    data = *draw_matrix(seed), ratings.A[chosen], list(compress(ratings.titles, chosen))
     visible = {
         name: [with_answers(task, case) for case in cases(task, seed_of(seed, "visible", name))]
         for name, task in all_tasks().items()
     }
     write_edition(build / "assignment", data, visible, seed)
     write_edition(build / "nbgrader/source/coursework", data, visible, seed, solved=True)
-    (build / "rubrics.md").write_text(rubrics(), encoding="utf-8")
+    rubrics = "# Rubrics\n"
+    for section, template in tasks.sections().items():
+        for cell in (cell for cell in template["cells"] if "question" in cell):
+            rubrics += f"\n## {section} {cell['question']} ({cell['points']} points)\n"
+            rubrics += cell["text"] + cell["rubric"]
+    (build / "rubrics.md").write_text(rubrics, encoding="utf-8")
     (build / "seed.txt").write_text(str(seed))
 
 
-def main():
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, default=ROOT / "build")
     parser.add_argument("--seed", type=int, default=0, help="of another matrix, mask and inputs")
@@ -175,7 +160,3 @@ def main():
     make(arguments.build, arguments.seed)
     print(f"For students: {arguments.build}/assignment. For you: {arguments.build}/rubrics.md, and")
     print(f"{arguments.build}/nbgrader/source/coursework for nbgrader, which has the solutions")
-
-
-if __name__ == "__main__":
-    main()

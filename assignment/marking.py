@@ -124,8 +124,7 @@ def fenced(text):
 
 def in_cell(text):
     """The text in a line, of which no spreadsheet makes a formula."""
-    line = " ".join(text.split())
-    return f"'{line}" if line.startswith(tuple("=+-@")) else line
+    return re.sub("^(?=[=+@-])", "'", " ".join(text.split()))
 
 
 def write(folder, results):
@@ -181,18 +180,14 @@ def mark_all(submissions, build, folder=None, jobs=None, **limits):
     return results
 
 
-def main():
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("submissions", type=Path)
     parser.add_argument("--build", type=Path, default=ROOT / "build")
     parser.add_argument("--marks", type=Path, dest="folder", help="a new one")
     sys.stdout.reconfigure(errors="replace")  # names may be anything
-    mark_all(**vars(parser.parse_args()))
-
-
-if __name__ == "__main__":
     try:
-        main()
+        mark_all(**vars(parser.parse_args()))
     except KeyboardInterrupt:
         print("interrupted: nothing is written; run the same command again", flush=True)
         os._exit(1)  # without waiting for what runs, which ends with us

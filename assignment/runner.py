@@ -20,16 +20,6 @@ MEGABYTE = 2**20
 LARGEST = 20 * MEGABYTE  # bytes of what a step gives
 
 
-def main():
-    job = json.load(sys.stdin)
-    limits = {"AS": job["megabytes"] * MEGABYTE, "FSIZE": 64 * MEGABYTE, "NPROC": 64}
-    for name, most in limits.items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
-    HistoryManager.enabled = False
-    InteractiveShell.enable_gui = lambda *_: None  # there is no screen
-    json.dump([outcomes_of(steps, job["seconds"]) for steps in job["notebooks"]], sys.stdout)
-
-
 def outcomes_of(steps, seconds):
     """The outcome of each step of a notebook: {"value": ...} or {"error": "..."}.
 
@@ -100,4 +90,10 @@ def call(shell, step):
 
 
 if __name__ == "__main__":
-    main()
+    job = json.load(sys.stdin)
+    limits = {"AS": job["megabytes"] * MEGABYTE, "FSIZE": 64 * MEGABYTE, "NPROC": 64}
+    for name, most in limits.items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
+    HistoryManager.enabled = False
+    InteractiveShell.enable_gui = lambda *_: None  # there is no screen
+    json.dump([outcomes_of(steps, job["seconds"]) for steps in job["notebooks"]], sys.stdout)

@@ -12,7 +12,6 @@ import hashlib
 import os
 import signal
 import sys
-import tempfile
 import time
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -119,7 +118,6 @@ def prepare(options):
     """The file's tensors and metadata as of the last epoch done; the entries to train and test."""
     file = options.out
     file.parent.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=file.parent).close()  # fails at once where nothing can be written
     if file.exists() and not options.resume:
         raise FileExistsError(f"--out: {file} already exists; --resume goes on from it")
     settings = {f.name: getattr(options, f.name) for f in fields(Settings)}

@@ -20,24 +20,16 @@ from gathered import TEMPLATES  # noqa: E402
 
 project = "Matrix factorisation by gradient descent"
 author = "the authors of the notebooks"
-extensions = [
-    "myst_nb",
-    "sphinx.ext.autodoc",
-    "sphinx.ext.viewcode",
-    "sphinx_copybutton",
-    "sphinxcontrib.bibtex",
-    "gathered",
-    "page",
-]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
+extensions += ["sphinxcontrib.bibtex", "gathered", "page"]
 
 
 def ask_git(*question):
     """git's answer, or "" if it has none, as in a copy without .git."""
     if not (ROOT / ".git").exists():
         return ""
-    return subprocess.run(
-        ["git", *question], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
+    asked = subprocess.run(["git", *question], cwd=ROOT, capture_output=True, text=True)
+    return asked.stdout.strip()
 
 
 # The project's web page; none if git's address is a folder or a bare host, or has credentials.

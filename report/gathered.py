@@ -37,12 +37,8 @@ def group_claims(folder):
     rows = {}
     for claim, recomputed, notebook in mf_claims.scoreboard(folder):
         statement, finding = claim.sentences(recomputed, as_html=True)
-        shown = {
-            "claim": claim,
-            "statement": statement,
-            "finding": finding,
-            "page": Path(notebook).with_suffix(".html"),
-        }
+        shown = {"claim": claim, "statement": statement, "finding": finding}
+        shown["page"] = Path(notebook).with_suffix(".html")
         rows.setdefault(claim.row or claim.name, []).append(shown)
     return list(rows.values())
 
@@ -63,11 +59,8 @@ def show_cell(cell):
     for output in cell["outputs"]:
         printed += "".join(output.get("text") or output.get("data", {}).get("text/plain", ""))
     printed = printed.strip("\n")
-    if not printed:
-        return fill_template("answer.html", texts=[source])
-    if "with-code" in cell["metadata"]["tags"]:
-        return fill_template("answer.html", texts=[source, printed])
-    return fill_template("answer.html", texts=[printed])
+    texts = [source, printed] if "with-code" in cell["metadata"]["tags"] else [printed or source]
+    return fill_template("answer.html", texts=filter(None, texts))
 
 
 def show_answers(folder):

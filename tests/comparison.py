@@ -13,6 +13,8 @@ import io
 import json
 import os
 import re
+from decimal import Decimal
+from itertools import zip_longest
 from pathlib import Path
 
 import matplotlib.image
@@ -25,12 +27,10 @@ from mf_figures import SCRIPT
 OTHER_PROCESSOR = Path(__file__).with_name("other_processor")
 SVG = r"data:image/svg\+xml;base64,([\w+/=]+)"
 OFF_PIXELS = 2e-4  # of a picture: a last digit decides where an edge falls, too
+PNG, INT16 = "data:image/png;base64,", '"int16":"'
 # The spaces before a number make columns; the letters are those of an SVG's paths.
-TOKEN = re.compile(
-    r"data:image/png;base64,(?P<png>[\w+/=\n]+)"
-    r'|"int16":"(?P<int16>[\w+/=]*)"'
-    r"|(?P<decimal> *(?:(?<![\w.])|(?<=[MLCQh]))[-−]?\d[\d,]*\.\d+(?:e[-+]?\d+)?(?!\.?\d))"
-)
+DECIMAL = r" *(?:(?<![\w.])|(?<=[MLCQh]))[-−]?\d[\d,]*\.\d+(?:e[-+]?\d+)?(?!\.?\d)"
+TOKEN = re.compile(rf"({PNG}[\w+/=\n]+|{INT16}[\w+/=]*|{DECIMAL})")
 
 
 def find_difference(stored, new):
@@ -38,9 +38,7 @@ def find_difference(stored, new):
     stored, new = (list(list_texts(outputs)) for outputs in (stored, new))
     kinds = [[kind for kind, _ in texts] for texts in (stored, new)]
     if kinds[0] != kinds[1]:
-        return (
-            f"stored: {', '.join(kinds[0]) or 'nothing'}; here: {', '.join(kinds[1]) or 'nothing'}"
-        )
+        return "stored: {}; here: {}".format(*(", ".join(each) or "nothing" for each in kinds))
     for (kind, text), (_, other) in zip(stored, new, strict=True):
         if text != other and (pair := find_differing_parts(text, other)):
             return f"{kind}, stored: {pair[0]!r}; here: {pair[1]!r}"
@@ -65,61 +63,32 @@ def list_texts(outputs):
 
 def find_differing_parts(text, other):
     """The first parts of two texts that differ, with what stands around them; None if none do."""
-    matches = [list(TOKEN.finditer(x)) for x in (text, other)]
-    begins = [0, 0]
-    for match, other_match in zip(*matches, strict=False):
-        gaps = text[begins[0] : match.start()], other[begins[1] : other_match.start()]
-        if gaps[0] != gaps[1]:
-            break
-        if match[0] != other_match[0] and not is_near(match, other_match):
-            return tuple(
-                shorten(m.string[max(0, m.start() - 30) : m.end() + 20])
-                for m in (match, other_match)
-            )
-        begins = match.end(), other_match.end()
-    rests = text[begins[0] :], other[begins[1] :]
-    if rests[0] == rests[1]:
-        return None
-    same = len(os.path.commonprefix(rests))
-    return tuple(shorten(rest[max(0, same - 30) : same + 50]) for rest in rests)
+    parts = [TOKEN.split(x) for x in (text, other)]  # every second part is a token
+    for number, pair in enumerate(zip_longest(*parts, fillvalue="")):
+        if pair[0] != pair[1] and not (number % 2 and is_near(*pair)):
+            same = 0 if number % 2 else len(os.path.commonprefix(pair))
+            begins = [len("".join(before[:number])) + same for before in parts]
+            both = zip((text, other), begins, strict=True)
+            return [" ".join(x[max(0, begin - 30) : begin + 50].split()) for x, begin in both]
+    return None
 
 
-def shorten(text, length=100):
-    text = " ".join(text.split())
-    return text if len(text) <= length else f"{text[:length]}…"
-
-
-def is_near(match, other):
+def is_near(*tokens):
     """Whether two tokens show a reader the same."""
-    kind = match.lastgroup
-    if kind != other.lastgroup:
+    for kind, unpack, is_off, share in (
+        (PNG, lambda content: matplotlib.image.imread(io.BytesIO(content)), 8 / 255, OFF_PIXELS),
+        (INT16, lambda content: np.frombuffer(content, "<i2").astype(int), 1, 0),
+    ):
+        if all(token.startswith(kind) for token in tokens):
+            x, y = (unpack(base64.b64decode(token.removeprefix(kind))) for token in tokens)
+            return x.shape == y.shape and np.mean(abs(x - y) > is_off) <= share
+    if not all(re.fullmatch(DECIMAL, token) for token in tokens):
         return False
-    if kind == "decimal":
-        x, y = Decimal(match[0]), Decimal(other[0])
-        same_form = x.decimals == y.decimals or x.digits == y.digits
-        return same_form and abs(x.value - y.value) < 1.5 * max(x.place, y.place)
-    contents = [base64.b64decode(m[kind]) for m in (match, other)]
-    if kind == "int16":
-        vectors = [np.frombuffer(content, "<i2").astype(int) for content in contents]
-        return (
-            len(vectors[0]) == len(vectors[1]) and abs(vectors[0] - vectors[1]).max(initial=0) <= 1
-        )
-    pictures = [matplotlib.image.imread(io.BytesIO(content)) for content in contents]
-    if pictures[0].shape != pictures[1].shape:
-        return False
-    return (abs(pictures[0] - pictures[1]) > 8 / 255).mean() < OFF_PIXELS
-
-
-class Decimal:
-    """A printed decimal: its value, and one unit of its last place."""
-
-    def __init__(self, text):
-        text = text.strip().replace(",", "").replace("−", "-")
-        mantissa, _, exponent = text.partition("e")
-        self.value = float(text)
-        self.decimals = len(mantissa.partition(".")[2])
-        self.digits = len(mantissa.strip("-"))
-        self.place = 10.0 ** (int(exponent or 0) - self.decimals)
+    texts = [token.strip().replace(",", "").replace("−", "-") for token in tokens]
+    x, y = map(Decimal, texts)
+    places = [number.as_tuple().exponent for number in (x, y)]
+    have_one_form = places[0] == places[1] or len({len(text.strip("-")) for text in texts}) == 1
+    return have_one_form and abs(x - y) < Decimal("1.5").scaleb(max(places))
 
 
 # ------------------------------------------------------------------ in nbval's place

@@ -25,11 +25,8 @@ with_handin = pytest.mark.skipif(
 in_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
 
 
-def write_course(folder, A):
-    """Write ratings as the course does, in two files; row 124 is "A Beautiful Mind"."""
-    torch.save(A, folder / "ratings.pt")
-    titles = [f"{i},{'A Beautiful Mind' if i == 124 else f'Film {i}'}" for i in range(len(A))]
-    (folder / "titles.csv").write_text("\n".join(["movie,name", *titles]))
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
 
 
 def examples(count):
@@ -64,8 +61,11 @@ def build(tmp_path_factory):
     with FileLock(f"{folder}.lock"):
         if not (folder / "paper").exists():  # nor after a failure
             folder.mkdir(exist_ok=True)
-            generator = torch.Generator().manual_seed(0)
-            write_course(folder, torch.randint(0, 6, (130, 50), generator=generator).float())
+            A = torch.randint(0, 6, (130, 50), generator=seeded()).float()
+            torch.save(A, folder / "ratings.pt")
+            names = {124: "A Beautiful Mind"}
+            titles = [f"{i},{names.get(i, f'Film {i}')}\n" for i in range(len(A))]
+            (folder / "titles.csv").write_text("movie,name\n" + "".join(titles))
             run_make("course", "pages", f"BUILD={folder}", f"COURSE={folder}")
     return folder
 

@@ -11,6 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 from conftest import ROOT
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tests.comparison import find_difference
 
@@ -44,6 +45,8 @@ def packed(number):
 
 
 FIGURE = "<figure>1.5</figure>"
+SCRIPT = "\n<style>x</style><script>y</script>"
+WITHIN = '<figure>1.5<script>{"mu":1}</script></figure>'
 SAME = {
     "a last digit": (printed("loss 0.1219, 3"), printed("loss 0.1220, 3")),
     "a carry and its column": (printed("[ 9.9999, 1.0]"), printed("[10.0000, 1.0]")),
@@ -52,10 +55,7 @@ SAME = {
     "a coordinate": (svg("12.3"), svg("12.4")),
     "a packed number": (packed(100), packed(101)),
     "a shade": (shown("image/png", picture(0.5)), shown("image/png", picture(0.502))),
-    "the script of a run": (
-        shown("text/html", FIGURE),
-        shown("text/html", f"{FIGURE}\n<style>x</style><script>y</script>"),
-    ),
+    "the script of a run": (shown("text/html", FIGURE), shown("text/html", FIGURE + SCRIPT)),
 }
 DIFFERENT = {
     "two units": (printed("0.0013 and 0.1219"), printed("0.0015 and 0.1219")),
@@ -73,10 +73,7 @@ DIFFERENT = {
         shown("image/png", picture(1), **{"image/png": {"alt": "loss 0.12"}}),
         shown("image/png", picture(1), **{"image/png": {"alt": "loss 0.22"}}),
     ),
-    "a script within the figure": (
-        shown("text/html", "<figure>1.5</figure>"),
-        shown("text/html", '<figure>1.5<script>{"mu":1}</script></figure>'),
-    ),
+    "a script within the figure": (shown("text/html", FIGURE), shown("text/html", WITHIN)),
 }
 
 
@@ -93,23 +90,16 @@ def test_nothing_may_change(name):
     assert "stored: " in line and "here: " in line and "\n" not in line
 
 
-def write_notebook(path, *cells):
-    """A notebook of pairs: a cell's source, and what is stored of its output."""
-    notebook = nbformat.v4.new_notebook()
-    for number, (source, text) in enumerate(cells, 1):
-        outputs = [nbformat.v4.new_output("stream", text=text)] if text else []
-        cell = nbformat.v4.new_code_cell(source, execution_count=number, outputs=outputs)
-        notebook.cells.append(cell)
-    nbformat.write(notebook, path)
-
-
 SHAKES = "import torch\nprint({torch.ones(9).sum().item() for _ in range(99)} != {9.0})"
 
 
 def test_a_run_shakes_kernels_alone_and_names_a_cell_that_differs(tmp_path):
     (tmp_path / "test_bits.py").write_text(f"{SHAKES}\ndef test(): assert torch.ones(9).sum() == 9")
-    cells = [(SHAKES, "True\n"), ("print(0.12)", "0.15\n"), ("1 / 0", "")]
-    write_notebook(tmp_path / "lesson.ipynb", *cells)
+    cells = []
+    for source, text in [(SHAKES, "True\n"), ("print(0.12)", "0.15\n"), ("1 / 0", "x")]:
+        cells.append(new_code_cell(source, execution_count=1))
+        cells[-1].outputs.append(new_output("stream", text=text))
+    nbformat.write(new_notebook(cells=cells), tmp_path / "lesson.ipynb")
     command = [sys.executable, "-m", "pytest", "-p", "tests.comparison", "--nbval", "-q", "--tb=no"]
     command += ["--nbval-current-env", f"--rootdir={tmp_path}", tmp_path]
     environment = os.environ | {"MF_NOISE": "1", "DIFFERENCES": str(tmp_path / "lines")}

@@ -5,7 +5,7 @@ import runpy
 import threading
 import time
 from types import SimpleNamespace
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import numba
 import numpy as np
@@ -13,7 +13,7 @@ import oracles
 import pandas as pd
 import pytest
 import torch
-from conftest import examples
+from conftest import examples, seeded
 from hypothesis import given
 from hypothesis import strategies as st
 from numba.core import caching
@@ -35,18 +35,14 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 def gd_in_blocks(*arguments, **options):
     """gd_factorize_masked, which here takes a small matrix as a large one: blocks of a few rows."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"FEW_CELLS": 0, "SMALL_SHARE": 0, "GD_BLOCK": 20}.items():
-            patch.setattr(mf_core, name, value)
+    with patch.multiple(mf_core, FEW_CELLS=0, SMALL_SHARE=0, GD_BLOCK=20):
         return gd_factorize_masked(*arguments, **options)
 
 
-ORACLES = {
-    sgd_factorize_masked: oracles.sgd,
-    gd_factorize_masked: oracles.gd,
-    gd_in_blocks: oracles.gd,
-}
+ORACLES = dict.fromkeys([gd_factorize_masked, gd_in_blocks], oracles.gd)
+ORACLES[sgd_factorize_masked] = oracles.sgd
 both_dtypes = pytest.mark.parametrize("dtype", TOLERANCE)
+each_function = pytest.mark.parametrize("factorize", [sgd_factorize_masked, gd_factorize_masked])
 each_way = pytest.mark.parametrize("factorize", ORACLES)
 
 
@@ -60,10 +56,6 @@ def assert_close(result, oracle, dtype):
 
 def assert_same(result, expected):
     assert all(torch.equal(X, Y) for X, Y in zip(result, expected, strict=True))
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def random_start(shape, rank, dtype=torch.float32):
@@ -112,8 +104,7 @@ def test_it_equals_the_courseworks_loop(factorize, problem, num_epochs):
 @both_dtypes
 def test_sgd_has_the_bits_of_its_two_lines_in_ieee_arithmetic(dtype):
     """NumPy's scalars round every product and sum, in the order of the pseudocode."""
-    A = torch.rand(20, 5, generator=seeded(2), dtype=dtype)
-    start = random_start(A.shape, 9, dtype)
+    A, start = torch.rand(20, 5, generator=seeded(2), dtype=dtype), random_start((20, 5), 9, dtype)
     U, V = (X.numpy().copy() for X in start)
     lr, w = U.dtype.type(0.03), U.dtype.type(0.1)
     for _ in range(40):
@@ -228,12 +219,8 @@ def test_sparse_input_gives_the_result_of_the_mask(problem):
 @each_way
 def test_callback_sees_every_epoch_and_a_true_return_ends_the_run(factorize):
     seen = []
-
-    def callback(epoch, U, V):
-        seen.append((epoch, U, V))
-        return epoch == 7
-
-    factors = factorize(A3, M3, 2, 50, 0.01, generator=seeded(), callback=callback)
+    options = {"generator": seeded(), "callback": lambda *x: seen.append(x) or x[0] == 7}
+    factors = factorize(A3, M3, 2, 50, 0.01, **options)
     expected = factorize(A3, M3, 2, 7, 0.01, generator=seeded())
     assert [epoch for epoch, _, _ in seen] == list(range(1, 8))
     assert_same(factors, expected)
@@ -242,7 +229,7 @@ def test_callback_sees_every_epoch_and_a_true_return_ends_the_run(factorize):
     assert all(X.is_contiguous() for X in (*factors, *seen[-1][1:]))
 
 
-@pytest.mark.parametrize("factorize", [sgd_factorize_masked, gd_factorize_masked])
+@each_function
 def test_a_long_run_can_be_interrupted_within_a_second(factorize, interruptible):
     A = torch.rand(400, 5000)
     M = torch.ones_like(A, dtype=torch.bool)
@@ -300,9 +287,7 @@ def test_a_result_beyond_the_dtypes_range_is_an_error(dtype):
     (caching.IndexDataCacheFile, "save", Mock(side_effect=OSError(28, "the disk is full"))),
     (caching.IndexDataCacheFile, "load", Mock(side_effect=PermissionError(13, "not yours"))),
 ])  # fmt: skip
-def test_a_cache_that_fails_breaks_no_call_and_is_renewed(
-    owner, name, broken, tmp_path, monkeypatch
-):
+def test_a_cache_that_fails_is_renewed(owner, name, broken, tmp_path, monkeypatch):
     monkeypatch.setattr(numba.core.config, "CACHE_DIR", str(tmp_path))
     program = tmp_path / "double.py"
     program.write_text("from mf_loops import compiled\n@compiled\ndef double(x): return 2 * x")
@@ -315,8 +300,7 @@ def test_a_cache_that_fails_breaks_no_call_and_is_renewed(
     assert [cache_hits(), cache_hits()] == [0, 1]
     for file in tmp_path.rglob("*.nb?"):
         file.write_bytes(file.read_bytes()[:50])
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, broken)
+    with patch.object(owner, name, broken):
         assert cache_hits() == 0
     cache_hits()
     assert cache_hits() == 1
@@ -374,7 +358,7 @@ BAD_CALLS = [
 ]
 
 
-@pytest.mark.parametrize("factorize", [sgd_factorize_masked, gd_factorize_masked])
+@each_function
 @pytest.mark.parametrize(("bad", "error", "words"), BAD_CALLS)
 def test_a_bad_call_fails_at_once_and_names_the_argument(factorize, bad, error, words):
     with pytest.raises(error, match=words):

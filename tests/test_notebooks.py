@@ -179,18 +179,15 @@ def run(path, tmp_path, parameters):
     return printed(output for cell in executed.cells for output in cell.get("outputs", []))
 
 
-def fewer_ratings(folder):
-    """MovieLens' ml-latest-small, of its first 150 users alone, in this folder."""
-    folder.mkdir()
-    shutil.copy(DATA / "movielens" / "movies.csv", folder)
-    ratings = pd.read_csv(DATA / "movielens" / "ratings.csv")
-    ratings[ratings["userId"] <= 150].to_csv(folder / "ratings.csv", index=False)
-    return str(folder)
-
-
 @each(WITH_PARAMETERS)
 def test_a_notebook_runs_with_other_parameters_on_other_ratings(path, tmp_path):
-    parameters = SMALL | QUICK | {"path": fewer_ratings(tmp_path / "set")}
+    """The ratings are those of MovieLens' first 150 users."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    shutil.copy(DATA / "movielens/movies.csv", folder)
+    ratings = pd.read_csv(DATA / "movielens/ratings.csv").query("userId <= 150")
+    ratings.to_csv(folder / "ratings.csv", index=False)
+    parameters = SMALL | QUICK | {"path": str(folder)}
     assert run(path, tmp_path, parameters) != printed(outputs_of(path))
 
 
@@ -232,11 +229,9 @@ def climb(A, M):
 
 def test_the_test_part_has_no_say_in_what_is_chosen_or_predicted():
     generator = torch.Generator().manual_seed(0)
-    U, V, noise = (
-        torch.rand(size, generator=generator) for size in ((150, 3), (120, 3), (150, 120))
-    )
-    A = (1 + 2.5 * U @ V.T + noise).clamp(1, 5)
-    M = torch.rand(A.shape, generator=generator) < 0.5
+    sizes = (150, 3), (3, 120), (150, 120), (150, 120)
+    U, V, noise, chance = (torch.rand(size, generator=generator) for size in sizes)
+    A, M = (1 + 2.5 * U @ V + noise).clamp(1, 5), chance < 0.5
     first = climb(A * M, M)
     fit, valid, test = first["fit"], first["valid"], first["test"]
     assert torch.equal(fit.int() + valid.int() + test.int(), M.int()) and test.any()
@@ -250,8 +245,7 @@ def test_the_test_part_has_no_say_in_what_is_chosen_or_predicted():
 def test_the_last_model_reaches_its_target_on_held_out_ratings():
     """As stored: nbval sees that it is computed."""
     row = r"<th>levels and factors</th>\s*<td>[\d.]+</td>\s*<td>[\d.]+</td>\s*<td>([\d.]+)</td>"
-    tables = [
-        output.get("data", {}).get("text/html", "") for output in outputs_of(of_section("5.1"))
-    ]
+    outputs = outputs_of(of_section("5.1"))
+    tables = [output.get("data", {}).get("text/html", "") for output in outputs]
     [table] = [table for table in tables if "five splits" in table]
     assert float(re.search(row, table)[1]) <= 0.838

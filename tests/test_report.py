@@ -6,21 +6,19 @@ import runpy
 import shutil
 import subprocess
 import sys
-import zipfile
+from functools import cache
 from html import escape
-from html.parser import HTMLParser
-from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from conftest import in_chromium, run_make
+from bs4 import BeautifulSoup
+from conftest import ROOT, in_chromium, run_make
 
 from mf_claims import VERDICTS, scoreboard
 
-ROOT = Path(__file__).resolve().parents[1]
 AXE = "axe-core@4.14.1"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 KINDS = ["index", "3.1-masked-factorisation", "5.1-held-out-ratings", "answers", "code", "speed"]
@@ -32,45 +30,33 @@ def paths(build):
     return [*sorted((build / "html").glob("*.html")), build / "paper/index.html"]
 
 
-class Page(HTMLParser):
-    """A page's links, names, and the texts that stand for its pictures."""
+@cache
+def read(path):
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
-    def __init__(self, path):
-        super().__init__()
-        self.links = []
-        self.names = []
-        self.figures = []
-        self.alternatives = []
-        self.feed(path.read_text(encoding="utf-8"))
 
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        if "id" in attributes:
-            self.names.append(attributes["id"])
-        if "data-name" in attributes:  # the address of a figure's state, such as #1.1?lr=0.1
-            self.figures.append(attributes["data-name"])
-        if tag == "a" and "href" in attributes:
-            self.links.append(attributes["href"])
-        is_theirs = attributes.get("src", "").startswith("_static")  # the logos on buttons
-        if tag == "img" and attributes.get("class") not in ("still", "photo") and not is_theirs:
-            self.alternatives.append(attributes.get("alt"))
+@cache
+def values(path, name):
+    return [element[name] for element in read(path).select(f"[{name}]")]
+
+
+def alternatives(path):
+    """The texts that stand for its pictures, without the logos on buttons."""
+    pictures = read(path).select('img:not([class="still"], [class="photo"], [src^="_static"])')
+    return [picture.get("alt") for picture in pictures]
 
 
 def test_every_link_inside_the_report_leads_to_one_place(paths):
-    pages = {path.resolve(): Page(path) for path in paths}
     checked = 0
-    for path, page in pages.items():
-        assert len(page.names) == len(set(page.names)), path
-        for link in page.links:
+    for path in paths:
+        assert len(values(path, "id")) == len(set(values(path, "id"))), path
+        for link in {a["href"] for a in read(path).select('a[href]:not([href*="://"])')}:
             target = urlsplit(link)
-            if target.scheme:
-                continue
             file = (path.parent / unquote(target.path)).resolve() if target.path else path
             assert file.is_file(), f"{path.name}: {link}"
             if target.fragment:
-                page_there = pages.get(file) or Page(file)
-                name, _, state = unquote(target.fragment).partition("?")
-                known = page_there.figures if state else page_there.names
+                name, _, state = unquote(target.fragment).partition("?")  # of a figure: #1.1?lr=0.1
+                known = values(file, "data-name" if state else "id")
                 assert name in known, f"{path.name}: {link}"
             checked += 1
     assert checked > 200
@@ -84,10 +70,10 @@ def test_each_figure_has_the_text_that_its_cell_computed(build, paths):
         outputs = [output for cell in cells for output in cell.get("outputs", [])]
         figures = [output for output in outputs if "image/png" in output.get("data", {})]
         computed[notebook.stem] = [figure["metadata"]["image/png"]["alt"] for figure in figures]
-    shown = {path.stem: Page(path).alternatives for path in paths if path.stem in computed}
+    shown = {path.stem: alternatives(path) for path in paths if path.stem in computed}
     assert shown == computed
     computed.pop("course-4.1")  # which is not in the PDF
-    assert Page(paths[-1]).alternatives == sum(computed.values(), [])
+    assert alternatives(paths[-1]) == sum(computed.values(), [])
 
 
 def read_claims(path):
@@ -111,8 +97,7 @@ def test_the_table_of_claims_is_the_ledger(build):
 
 
 def test_the_first_page_has_the_right_number_and_the_impossible_one(build):
-    page = (build / "html/index.html").read_text(encoding="utf-8")
-    text = " ".join(re.sub("<[^>]*>", "", page).split())
+    text = " ".join(read(build / "html/index.html").text.split())
     assert "The loss 0.1291 of the truncated SVD is impossible" in text
     assert "The right number is 0.1219." in text
 
@@ -153,29 +138,26 @@ def test_an_address_is_named_if_it_is_everybodys(origin, address, monkeypatch):
 
 
 def test_a_notebook_opens_where_the_repository_is(build):
-    page = Page(build / "html/3.1-masked-factorisation.html")
+    links = values(build / "html/3.1-masked-factorisation.html", "href")
     path = "notebooks/3.1-masked-factorisation.ipynb"
     colab = "https://colab.research.google.com/github/owner/name/blob/HEAD/"
     binder = "https://mybinder.org/v2/gh/owner/name/HEAD?urlpath=lab/tree/"
-    assert {colab + path, binder + path, "https://github.com/owner/name"} < set(page.links)
+    assert {colab + path, binder + path, "https://github.com/owner/name"} < set(links)
     assert "colab." not in (build / "html/course-4.1.html").read_text(encoding="utf-8")
 
 
 def test_the_notebooks_of_the_zip_import_what_is_in_it(build, tmp_path):
-    with zipfile.ZipFile(build / "html/matrix-factorisation.zip") as archive:
-        archive.extractall(tmp_path)
+    shutil.unpack_archive(build / "html/matrix-factorisation.zip", tmp_path)
     folder = tmp_path / "matrix-factorisation/notebooks"
-    program = (
-        "import sys, mf_data, mf_paths\nmf_data.load_ratings(), open(mf_paths.LIVE / 'live.css')\n"
-    )
+    program = "import sys, mf_data, mf_paths\n"
+    program += "mf_data.load_ratings(), open(mf_paths.LIVE / 'live.css')\n"
     for notebook in sorted(folder.glob("*.ipynb")):
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         [imports, *_] = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
         program += "".join(imports) + "\n"
     program += "print([sys.modules[name].__file__ for name in sys.modules if name[:3] == 'mf_'])"
-    run = subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert run.stdout.count(".py") == run.stdout.count(str(folder)) > 4, run.stderr
 
 
@@ -193,8 +175,7 @@ DRAWN = """() => document.fonts.ready.then(() => {
 @in_chromium
 def test_every_page_is_drawn_on_a_phone_without_a_network(browser, build, paths):
     page = browser.new_page(viewport={"width": 390, "height": 800})
-    requests = []
-    problems = []
+    requests, problems = [], []
     page.on("request", lambda request: requests.append(request.url))
     page.on("requestfailed", lambda request: problems.append(request.url))
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -212,9 +193,8 @@ def test_every_page_is_drawn_on_a_phone_without_a_network(browser, build, paths)
 @pytest.fixture(scope="module")
 def axe():
     """The accessibility checker axe-core, by npm."""
-    folder = ROOT / "build" / "axe"
-    script = folder / "package" / "axe.min.js"
-    if not script.is_file():
+    folder = ROOT / "build/axe"
+    if not (folder / "package/axe.min.js").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         command = ["npm", "pack", "--silent", "--fetch-retries=0", "--fetch-timeout=10000", AXE]
         try:
@@ -223,7 +203,7 @@ def axe():
             pytest.skip(f"npm gets no axe-core: {error}")
         [archive] = folder.glob("*.tgz")
         shutil.unpack_archive(archive, folder)
-    return script
+    return folder / "package/axe.min.js"
 
 
 RUN_AXE = """async rules => {
@@ -238,11 +218,9 @@ RUN_AXE = """async rules => {
 @in_chromium
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_wrong(browser, build, paths, axe, theme):
-    pages = paths[:-1]
-    rules = WCAG
+    pages, rules = paths[:-1], WCAG
     if theme == "dark":  # which differs in its colours alone
-        pages = [build / f"html/{name}.html" for name in KINDS]
-        rules = ["color-contrast"]
+        pages, rules = [build / f"html/{name}.html" for name in KINDS], ["color-contrast"]
     tab = browser.new_page(color_scheme=theme)
     problems = []
     for path in pages:
@@ -259,8 +237,7 @@ def test_axe_finds_nothing_wrong(browser, build, paths, axe, theme):
 @in_chromium
 def test_the_pdf_is_tagged_a4_with_an_outline_and_the_answers_are_one_page(build):
     report = (build / "report.pdf").read_bytes()
-    assert b"/StructTreeRoot" in report
-    assert b"/Outlines" in report
+    assert b"/StructTreeRoot" in report and b"/Outlines" in report
     assert b"file:" not in report  # no link to a folder of this machine
     a4 = re.findall(rb"/MediaBox \[0 0 59[45][.\d]* 84[12][.\d]*\]", report)
     assert 20 < len(a4) == report.count(b"/MediaBox") <= 80

@@ -13,7 +13,7 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from conftest import ROOT, examples
+from conftest import ROOT, examples, seeded
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
@@ -25,10 +25,6 @@ from mf_train import __main__ as command
 from mf_train import checkpoint, processes
 
 OPTIONS = ["--epochs=6", "--rank=5", "--strata=8", "--seed=3"]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def bands(M, strata):
@@ -60,14 +56,9 @@ def test_strata_are_blocks_on_diagonals(m, n, strata, seed):
 
 
 def test_one_stratum_has_the_bits_of_mf_core():
-    A = torch.rand(13, 7, generator=seeded())
-    calls = []
-
-    def stop(*call):
-        calls.append(call)
-        return len(calls) == 3
-
-    ours = mf_train.factorize(A, 2, strata=1, generator=seeded(1), callback=stop)
+    A, calls = torch.rand(13, 7, generator=seeded()), []
+    options = {"generator": seeded(1), "callback": lambda *x: calls.append(x) or x[0] == 3}
+    ours = mf_train.factorize(A, 2, strata=1, **options)
     core = mf_core.sgd_factorize_masked(A, None, 2, 3, 0.02, weight_decay=0.1, generator=seeded(1))
     assert [epoch for epoch, _, _ in calls] == [1, 2, 3]
     for X, Y, first, last in zip(ours, core, calls[0][1:], calls[2][1:], strict=True):
@@ -173,8 +164,7 @@ def test_the_command_fits_the_baseline_and_what_it_leaves(ratings, alone):
 
 def test_processes_write_the_file_of_one(ratings, tmp_path):
     """Of two, one is killed, and the other ends soon; three go on from what they have written."""
-    out = tmp_path / "new/factors.safetensors"
-    whole = tmp_path / "whole.safetensors"
+    out, whole = tmp_path / "new/factors.safetensors", tmp_path / "whole.safetensors"
     arguments = ["-m", "mf_train", ratings, f"--out={out}", *OPTIONS]
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
@@ -197,8 +187,7 @@ def test_processes_write_the_file_of_one(ratings, tmp_path):
 
 def test_ctrl_c_ends_a_long_run_soon(ratings, tmp_path, capsys, interruptible):
     """Resumed through a link, the run replaces its target, with the same rights and bits."""
-    out = tmp_path / "factors.safetensors"
-    link = tmp_path / "link.safetensors"
+    out, link = tmp_path / "factors.safetensors", tmp_path / "link.safetensors"
     link.symlink_to("factors.safetensors")
     threading.Timer(0.5, _thread.interrupt_main).start()
     assert run(ratings, f"--out={out}", *OPTIONS, "--epochs=9999") == 1
@@ -228,8 +217,7 @@ def test_a_checkpoint_is_written_every_n_epochs_and_after_the_last(ratings, tmp_
 
 
 def test_a_file_that_no_run_has_written_is_refused(ratings, alone, tmp_path, capsys):
-    out = tmp_path / "bad.safetensors"
-    content = alone.read_bytes()
+    out, content = tmp_path / "bad.safetensors", alone.read_bytes()
     foreign = serialized(load_file(alone))
     other_tensor = content[:-1] + bytes([content[-1] ^ 1])
     other_epoch = content.replace(b'epoch\\": 6', b'epoch\\": 5')
@@ -280,8 +268,7 @@ def test_ratings_that_do_not_fit_are_refused(ratings, alone, tmp_path, capsys):
 
 def test_a_team_is_what_torchrun_says(monkeypatch, capsys):
     """Between processes of one machine, nothing leaves it."""
-    timeouts = []
-    meet = "init_process_group"
+    timeouts, meet = [], "init_process_group"
     monkeypatch.setattr(processes.dist, meet, lambda _, timeout: timeouts.append(timeout.seconds))
     monkeypatch.setattr(sys, "platform", "linux")
     for local_size, interface in (("2", None), ("6", "lo")):

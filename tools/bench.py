@@ -29,7 +29,6 @@ from mf_data import load_coursework_matrix, load_ratings
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE_OF_4_1 = 1000, 10_000, 5_000_000  # rows, columns, ratings
-MOVIELENS_25M = 162_541, 59_047, 25_000_000
 LR = 0.001
 COURSEWORK = "the coursework's function"
 
@@ -125,7 +124,7 @@ def bench_sgd():
 
 
 def bench_strata():
-    A = random_ratings(*MOVIELENS_25M)
+    A = random_ratings(162_541, 59_047, 25_000_000)  # the size of MovieLens 25M
 
     def run(num_epochs, threads):
         torch.set_num_threads(threads)
@@ -174,7 +173,7 @@ def bench_held_out():
     compare("a fit to ml-latest-small", programs)
 
 
-HEAD = "| work | program | ms | times as long as ours | others used |"
+HEAD = "| work | program | ms | times as long as ours | others used |\n|---|---|---|---|---|"
 WORKS = {"small": bench_small, "sgd": bench_sgd, "strata": bench_strata, "held-out": bench_held_out}
 WORKS |= {f"gd-{rank}": partial(bench_gd, rank) for rank in (1, 5, 20, 50)}
 
@@ -184,12 +183,7 @@ def main():
     facts = cpuinfo.read_text() if cpuinfo.exists() else f"model name: {platform.machine()}"
     processor = re.search(r"model name\s*: (.*)", facts)[1]
     machine = f"{processor}, {os.cpu_count()} cores, torch {torch.__version__}"
-    lines = [
-        f"Measured on {time.strftime('%Y-%m-%d')}: {machine}.",
-        "",
-        HEAD,
-        "|---|---|---|---|---|",
-    ]
+    lines = [f"Measured on {time.strftime('%Y-%m-%d')}: {machine}.", "", HEAD]
     for name in WORKS:
         run = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True)
         lines += [line for line in run.stdout.splitlines() if line.startswith("| ")]
