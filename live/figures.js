@@ -580,7 +580,7 @@
         said = [`Stopped: ${error.message}.`, ""];
       }
       status.innerHTML = "<em></em> <strong></strong> <span></span>";
-      [verdict, ...said].forEach((text, k) => { status.children[k].textContent = text; });
+      [verdict, said[0], verdict ? "" : said[1]].forEach((text, k) => { status.children[k].textContent = text; });
       for (const plot of plots) plot.paint();
       for (const control of controls.filter(({ type }) => type === "range")) {
         const number = valueOf(control).toLocaleString("en", { maximumSignificantDigits: 6 });
@@ -611,7 +611,7 @@
       save();
       if (guess === null || verdict) return;
       const [right, reason] = draw.judge(settings());
-      const answer = `You guessed “${choices[guess].textContent}”, and that is ${guess === right ? "right" : "wrong"}: `;
+      const answer = guess === right ? "Right: " : "Wrong: ";
       verdict = `${right === null ? "" : answer}${reason}.`;
       mark(guess, right);
       show();

@@ -80,7 +80,7 @@
       const falls = first[0] - last[0] > 0.01;
       const rises = last[1] - lowest > 0.01;
       const [before, after] = [first, last].map(errors => errors.map(x => x.toFixed(3)).join(" and "));
-      const why = falls ? "the factors learn" : "such a decay pulls the factors back to 0, and little more than the baseline is left";
+      const why = falls ? "the factors learn" : "such a decay pulls the factors back to 0";
       return [rises ? 2 : Number(falls), `the two errors begin at ${before} and end at ${after}, because ${why}`];
     };
     setTimeout(prepare); // so that the first press is answered at once
