@@ -121,6 +121,7 @@ fuzz: $(READY)  ## the properties on FUZZ times as many random examples: make fu
 lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/oxlint --deny-warnings live report
 
 lab: $(READY)  ## explore
 	cd notebooks && ../$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) 1.1-gradient-factorisation.ipynb

@@ -335,7 +335,7 @@
   }
 
   function judgeCompletion(task, resultsOf) {
-    const { A, m, n, rank, say, read } = task;
+    const { A, m, n, rank, read } = task;
     const matrix = read("completed-matrix", task.matrix(m, n));
     const typed = read("completed-mse", task.number);
     const mask = (matrix || typed) && read("M", text => {
