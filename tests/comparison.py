@@ -13,6 +13,7 @@ import io
 import json
 import os
 import re
+import tempfile
 from decimal import Decimal
 from itertools import zip_longest
 from pathlib import Path
@@ -25,6 +26,7 @@ from nbval.plugin import IPyNbCell, IPyNbFile
 from mf_figures import SCRIPT
 
 OTHER_PROCESSOR = Path(__file__).with_name("other_processor")
+HISTORY = tempfile.TemporaryDirectory()
 SVG = r"data:image/svg\+xml;base64,([\w+/=]+)"
 OFF_PIXELS = 2e-4  # of a picture: a last digit decides where an edge falls, too
 PNG, INT16 = "data:image/png;base64,", '"int16":"'
@@ -99,6 +101,7 @@ fail_cell = IPyNbCell.raise_cell_error
 def start_shaken_kernel(notebook):
     """With MF_NOISE the kernel, and no test, finds other_processor's sitecustomize.py."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IPYTHONDIR", HISTORY.name)  # several workers would lock one history
         if os.environ.get("MF_NOISE"):
             patch.setenv("PYTHONPATH", str(OTHER_PROCESSOR), prepend=os.pathsep)
         start_kernel(notebook)
