@@ -275,7 +275,7 @@ def test_fence(text):
 
 def test_sandbox(build, marked):
     """No network, no solution, no other submission; nothing outside can be written."""
-    box = sandbox.Sandbox((build / "assignment").resolve(), **LIMITS)
+    box = sandbox.Sandbox((build / "assignment").resolve(), **LIMITS | {"seconds": 60})
     unseen = [ROOT / "mf_core.py", build / "seed.txt", ROOT / "assignment/tasks.py"]
     outside = [place / "evil" for place in (ROOT, Path.home(), Path("/etc"))]
     steps = {
