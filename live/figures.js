@@ -237,11 +237,11 @@
       return { P, sigma: singularValues(P), loss: missed, length: Math.hypot(...V.flatMap(row => [...row])) };
     }
 
-    // A curve has a point for every fourth epoch of a long run.
+    // A curve of a long run has a point for every second epoch, later for every eighth.
     function curve(name, run, get) {
-      const count = run?.factors.length ?? 0;
-      const each = count > 100 ? 4 : 1;
-      move(name, Array.from({ length: Math.ceil(count / each) }, (_, k) => [each * k, get(stateAt(run, each * k))]));
+      const all = [...run?.factors.keys() ?? []];
+      const drawn = all.filter(k => all.length < 101 || k % (k < 100 ? 2 : 8) === 0);
+      move(name, drawn.map(k => [k, get(stateAt(run, k))]));
     }
 
     // A run that overflows is soon over: the axes show just these epochs, and how far up they lead.

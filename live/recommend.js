@@ -26,7 +26,7 @@
 
   // Both lists. A film is there because of one that is rated if it would not be there without it.
   function listsOf(model, rated) {
-    const top = scores => best([...scores.entries()], rated).slice(0, model.length).map(([i]) => i);
+    const top = scores => best(scores, rated, model.length);
     const ranks = model.titles.map((_, i) => -(model.popular.indexOf(i) + 1 || Infinity));
     const forEverybody = [top(model.b), top(ranks)];
     const without = rated.map((_, p) => recommend(model, rated.filter((_, q) => q !== p)).map(({ scores }, number) =>
@@ -60,10 +60,13 @@
 
   const total = numbers => numbers.reduce((sum, x) => sum + x, 0);
 
-  // Pairs of a film and its score, the best first, without films that are rated.
-  function best(films, rated) {
-    const seen = new Set(rated.map(([i]) => i));
-    return films.filter(([i]) => !seen.has(i)).sort(([, x], [, y]) => y - x);
+  // The films with the highest scores, the best first, without those that are rated.
+  function best(scores, rated, length) {
+    const left = Float64Array.from(scores);
+    for (const [i] of rated) left[i] = -Infinity;
+    const least = left.slice().sort().at(-length); // quicker than to sort the films
+    const films = [...left.keys()].filter(i => left[i] >= least && left[i] > -Infinity);
+    return films.sort((i, j) => left[j] - left[i]).slice(0, length);
   }
 
   // A title as one types it: "Matrix, The (1999)" and "the matrix" have the same words.
