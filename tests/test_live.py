@@ -268,6 +268,8 @@ def test_a_matrix_of_rank_2_stays_above_the_floor(open_page):
         assert said.startswith(f"A makes w {length:.4f} long; ") and f"² = {loss:.4f}." in said
         assert ("of the floor, 0.1219" in said) == (loss - floor < 0.0005)
         assert (cells_in(figure) - B).abs().max() < 6e-4
+        orange = "all => all.map(e => e.style.cssText.includes('--below'))"
+        assert figure.locator(".cells > *").evaluate_all(orange) == (B < -1e-6).flatten().tolist()
     drag(page, figure, [(0.5, 0.3), (0.45, 0.4)])
     assert "turn=-80" not in address_of(page)
 
