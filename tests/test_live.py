@@ -197,6 +197,9 @@ def test_the_stages(open_page):
     U, V = factorise(epochs=120, lr=0.02, seed=3)
     assert status_of(figure).startswith(f"Epoch 120: loss {loss_of((U, V))}.")
     assert (cells_in(figure) - U @ V.T).abs().max() < 6e-4
+    drawn = figure.locator("[data-name=length]").get_attribute("d")
+    places = np.array(re.findall(r"([\d.]+) ([\d.]+)", drawn), float)
+    assert np.hypot(*np.diff(places, axis=0).T).max() < 5  # pixels: the curve is drawn finely
     drag(page, figure, [(0.3, 0.5), (0.5, 0.5)])
     epoch = int(re.search(r"epoch=(\d+)", address_of(page))[1])
     assert 300 < epoch < 600
