@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const MARGIN = { left: 46, right: 18, top: 12 };
+  const MARGIN = { left: 46, right: 18, top: 22 }; // the label of the upward axis stands above the frame
 
   // A plot in `host`, of what mf_figures.py tells of Matplotlib's axes. `across` and `up` are scales, each with its
   // label, its ends and whether it is logarithmic; of each line it has the points, color and so on. A kind of figure
@@ -47,7 +47,7 @@
       const ground = plot.backdrop ? `<image ${box} href="${plot.backdrop}"/>` : frame(MARGIN.left + wide, MARGIN.top + high);
       const lines = plot.lines.map(drawn).join("");
       svg.innerHTML = `${ground}<svg ${box} viewBox="${MARGIN.left} ${MARGIN.top} ${wide} ${high}">${lines}</svg>` +
-        (plot.up.label && `<text class="halo" x="${MARGIN.left + 6}" y="${MARGIN.top + 8}">↑ ${plot.up.label}</text>`) +
+        (plot.up.label && `<text class="halo" x="${MARGIN.left - 10}" y="${MARGIN.top - 9}">↑ ${plot.up.label}</text>`) +
         plot.notes.map(note).join("");
       legend.innerHTML = `<strong>${plot.title}</strong>` +
         plot.lines.filter(({ label, points }) => label && points.length).map(swatch).join("");
